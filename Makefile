@@ -1,0 +1,35 @@
+# What can be done here; each target does one thing. Needs Debian 12 or 13 with Python 3.11 or newer.
+.PHONY: help try test test-unit lint bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+try: ## From nothing to a blog over HTTPS, on three disposable servers of this computer
+	@scripts/setup
+	@scripts/host
+	@.venv/bin/python scripts/try.py
+
+test: ## Run all tests: unit, integration, end to end on disposable servers
+	@scripts/setup
+	@scripts/host
+	@.venv/bin/pytest
+
+test-unit: ## Run the tests that need neither Docker nor root
+	@scripts/setup
+	@.venv/bin/pytest tests/unit
+
+lint: ## Check style, types, and which room imports which
+	@scripts/setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/python scripts/check_imports.py
+
+bench: ## Measure speed and memory; writes bench/results.json
+	@scripts/setup
+	@scripts/host
+	@.venv/bin/python bench/run.py
+
+clean: ## Remove what was made in this folder: environment, caches, the tried site
+	rm -rf .venv try build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

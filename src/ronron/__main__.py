@@ -1,0 +1,5 @@
+"""`python -m ronron`."""
+
+from ronron.cli.main import main
+
+main()

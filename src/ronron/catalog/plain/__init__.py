@@ -1,0 +1,1 @@
+"""Plain stack files: what reads, translates and refuses each part of one."""

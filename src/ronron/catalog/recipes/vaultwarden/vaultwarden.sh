@@ -1,0 +1,5 @@
+# Read by the image's start script: settings that a variable in the stack cannot hold.
+# The password of the database is letters and digits, and goes into a URL as it is.
+DATABASE_URL="postgresql://vaultwarden:$(cat /run/secrets/db_password)@db:5432/vaultwarden"
+export DATABASE_URL
+if [ -z "${SMTP_HOST:-}" ]; then unset SMTP_HOST SMTP_PORT SMTP_SECURITY SMTP_FROM; fi

@@ -1,0 +1,346 @@
+"""From a recipe and an app to the Compose stack that the swarm gets, and what it needs first.
+
+Rendering is pure: the same recipe, app and site give the same stack. What the swarm must hold
+before the stack can be deployed (configs, secrets, images, folders of volumes) is listed beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ronron.catalog import routing
+from ronron.catalog.interpolate import escape
+from ronron.catalog.recipe import Recipe, image_folder
+from ronron.catalog.recipe import Volume as VolumeRule
+from ronron.digest import short_digest
+from ronron.errors import Problem, SiteError
+from ronron.site.models import App, Site
+
+REGISTRY = "registry.ronron.internal:5000"
+"""The site's registry, by the name that provisioning writes to every server's hosts file."""
+
+VOLUMES = "/srv/ronron/volumes"
+PLATFORM = ("socket-proxy", "registry", "proxy")
+"""The platform's own apps, in the order in which they start."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that a service runs: its name upstream, and in the site's registry.
+
+    `folder` holds the Dockerfile that builds it where no registry answers; None if none does.
+    """
+
+    service: str
+    upstream: str
+    reference: str
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A Docker config's content; `template` names the driver by which Swarm fills it in, if any."""
+
+    content: bytes
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The folder of a volume on its server: numeric owner, octal mode, class."""
+
+    app: str
+    name: str
+    kind: str
+    uid: int
+    gid: int
+    mode: str
+    services: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The folder's path on the server."""
+        return f"{VOLUMES}/{self.app}/{self.name}"
+
+    @property
+    def label(self) -> str:
+        """The label of the node that holds the volume."""
+        if self.kind == "files":
+            return "ronron.storage"
+        return f"ronron.volume.{self.app}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An app rendered: `compose` for `docker stack deploy`, and what must be there before.
+
+    `configs` are by the names that they have in Docker; `secrets` maps the stack's own names
+    of secrets to the names of Docker secrets.
+    """
+
+    app: str
+    recipe: str
+    recipe_digest: str
+    domain: str | None
+    health: str
+    compose: Mapping[str, Any]
+    configs: Mapping[str, Config]
+    secrets: Mapping[str, str]
+    images: tuple[Image, ...]
+    volumes: tuple[Volume, ...]
+
+    @cached_property
+    def text(self) -> str:
+        """The stack as `docker stack deploy` reads it (JSON is YAML), in canonical form."""
+        text = _canonical(self.compose)
+        return _canonical(escape(self.compose)) if "$" in text else text
+
+    @cached_property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change with anything in the stack."""
+        return short_digest(self.text.encode())
+
+
+def _canonical(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"))
+
+
+def domain_of(app: App, recipe: Recipe, site: Site) -> str | None:
+    """The domain that the app answers on; None for an app without a web service."""
+    if recipe.extension.web is None:
+        return None
+    return app.domain or f"{app.name}.{site.domain}"
+
+
+def parameters(app: App, recipe: Recipe) -> dict[str, str]:
+    """The app's parameters with the recipe's defaults, as interpolation wants them.
+
+    Raises SiteError with every parameter that is missing, unknown or wrong.
+    """
+    declared = recipe.extension.parameters
+    file, problems, values = f"apps/{app.name}.yml", [], {}
+    for name, rule in declared.items():
+        value = app.parameters.get(name, rule.default)
+        if value is None or value == "":
+            if rule.required:
+                remedy = f"add it, or deploy with --set {name}=…"
+                about = f" ({rule.about})" if rule.about else ""
+                problems.append(Problem(file, f"parameters.{name}", f"missing{about}", remedy))
+            value = "" if value is None else value
+        elif wrong := rule.check(value):
+            problems.append(Problem(file, f"parameters.{name}", wrong))
+        values[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    for name in app.parameters:
+        if name not in declared:
+            known = ", ".join(sorted(declared)) or "none"
+            remedy = f"{recipe.name} has: {known}"
+            problems.append(Problem(file, f"parameters.{name}", "unknown parameter", remedy))
+    for section in ("limits", "replicas", "images"):
+        for service in getattr(app, section):
+            if service not in recipe.services:
+                remedy = f"{recipe.name} has: {', '.join(recipe.services)}"
+                problems.append(Problem(file, f"{section}.{service}", "unknown service", remedy))
+    if problems:
+        raise SiteError(problems)
+    return values
+
+
+def render(
+    app: App, recipe: Recipe, site: Site, secrets: Mapping[str, str], link_mtu: int = 1500
+) -> Stack:
+    """Render `app` for `site`.
+
+    `secrets` maps each of the recipe's secrets to the name of its Docker secret. Raises SiteError
+    when the app's parameters do not fit the recipe.
+    """
+    domain = domain_of(app, recipe, site)
+    values = parameters(app, recipe)
+    values |= {
+        "app": app.name,
+        "domain": domain or "",
+        "site_name": site.name,
+        "site_domain": site.domain,
+        "contact": site.contact,
+    }
+    compose: dict[str, Any] = recipe.template.render(values)
+    compose.pop("name", None)
+    images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
+    volumes = _volumes(app, recipe, compose)
+    _one_writer(app, volumes)
+    for image in images:
+        _service(compose["services"][image.service], app, recipe, image, volumes)
+    if recipe.extension.web is not None and domain is not None:
+        routing.route(compose, app.name, recipe.extension.web, domain)
+    if app.name not in PLATFORM:
+        routing.settle_names(compose, app.name, recipe.extension.web)
+    routing.networks(compose, site, link_mtu)
+    configs = _configs(compose, app, recipe)
+    wanted = {name: secrets[name] for name in compose.get("secrets") or {} if name in secrets}
+    for name, reference in wanted.items():
+        compose["secrets"][name] = {"external": True, "name": reference}
+    health = recipe.extension.web.health if recipe.extension.web else "/"
+    return Stack(
+        app.name, recipe.name, recipe.digest, domain, health, compose, configs, wanted, images,
+        volumes,
+    )  # fmt: skip
+
+
+def _image(app: App, recipe: Recipe, service: str, body: dict[str, Any]) -> Image:
+    upstream = str(app.images.get(service) or body["image"])
+    build = body.pop("build", None)
+    context = build.get("context", ".") if isinstance(build, dict) else build
+    overridden = service in app.images and upstream != body["image"]
+    if context is not None and not overridden:
+        folder: Path | None = (recipe.folder / str(context)).resolve()
+    else:
+        folder = image_folder(upstream)
+    name, _, digest = upstream.partition("@")
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, "latest"
+    digest = short_digest(digest.encode()) if digest else recipe.folder_digest(folder)
+    suffix = f"-{digest}" if digest else ""
+    repository = repository.replace(":", "-")  # of a registry's port: there is one in REGISTRY
+    return Image(service, upstream, f"{REGISTRY}/{repository}:{tag}{suffix}", folder)
+
+
+def _volumes(app: App, recipe: Recipe, compose: dict[str, Any]) -> tuple[Volume, ...]:
+    users: dict[str, list[str]] = {name: [] for name in compose.get("volumes") or {}}
+    for service, body in compose["services"].items():
+        for index, mount in enumerate(body.get("volumes") or ()):
+            source = mount.get("source") if isinstance(mount, dict) else mount.split(":", 1)[0]
+            if source in users:
+                users[source].append(service)
+            rule = recipe.extension.volumes.get(source or "")
+            if rule is not None and "uid" in rule.model_fields_set:
+                body["volumes"][index] = _without_copy(mount)
+    found = []
+    for name, services in users.items():
+        rule = recipe.extension.volumes.get(name) or VolumeRule()
+        volume = Volume(app.name, name, rule.kind, rule.uid, rule.gid, rule.mode, tuple(services))
+        found.append(volume)
+        compose["volumes"][name] = {
+            "name": f"{app.name}_{name}",
+            "driver": "local",
+            "driver_opts": {"type": "none", "o": "bind", "device": volume.path},
+            "labels": {"ronron.app": app.name},
+        }
+    return tuple(found)
+
+
+def _one_writer(app: App, volumes: tuple[Volume, ...]) -> None:
+    """Two tasks on one database's files would destroy them: refuse what the app's file asks."""
+    problems = [
+        Problem(
+            f"apps/{app.name}.yml",
+            f"replicas.{service}",
+            f"{app.replicas[service]} tasks would write the database volume {volume.name} at once",
+            "a service with a database volume runs once",
+        )
+        for volume in volumes
+        for service in volume.services
+        if volume.kind == "database" and app.replicas.get(service, 0) > 1
+    ]
+    if problems:
+        raise SiteError(problems)
+
+
+def _without_copy(mount: Any) -> dict[str, Any]:  # noqa: ANN401 - Compose allows two types
+    """The mount in its long form. Docker would give an empty volume the content and the owner that
+    its folder has in the image, instead of the owner that the recipe says."""
+    if isinstance(mount, dict):
+        return {**mount, "volume": {**(mount.get("volume") or {}), "nocopy": True}}
+    source, target, *options = mount.split(":")
+    long: dict[str, Any] = {"type": "volume", "source": source, "target": target}
+    if "ro" in options:
+        long["read_only"] = True
+    return {**long, "volume": {"nocopy": True}}
+
+
+def _service(
+    body: dict[str, Any], app: App, recipe: Recipe, image: Image, volumes: tuple[Volume, ...]
+) -> None:
+    body["image"] = image.reference
+    deploy: dict[str, Any] = body.setdefault("deploy", {})
+    deploy["labels"] = {
+        **_mapping(deploy.get("labels")),
+        "ronron.app": app.name,
+        "ronron.recipe": recipe.name,
+        "ronron.digest": recipe.digest,
+    }
+    stays = deploy.get("mode", "replicated") in ("replicated", "global")
+    if stays:
+        deploy["endpoint_mode"] = "dnsrr"
+    mine = [volume for volume in volumes if image.service in volume.services]
+    constraints = deploy.setdefault("placement", {}).setdefault("constraints", [])
+    for label in sorted({volume.label for volume in mine}):
+        constraints.append(f"node.labels.{label} == true")
+    if not constraints:
+        del deploy["placement"]["constraints"]
+    order = "stop-first" if mine else "start-first"
+    if stays:
+        deploy["update_config"] = {
+            "order": order,
+            "failure_action": "rollback",
+            **(deploy.get("update_config") or {}),
+        }
+        deploy["rollback_config"] = {"order": order, **(deploy.get("rollback_config") or {})}
+    if image.service in app.replicas:
+        deploy["replicas"] = app.replicas[image.service]
+    if limits := app.limits.get(image.service):
+        wanted = deploy.setdefault("resources", {}).setdefault("limits", {})
+        # A reservation above the limit would be refused.
+        for key, value in limits.model_dump(exclude_none=True).items():
+            wanted[key] = value
+            deploy["resources"].get("reservations", {}).pop(key, None)
+    body["ports"] = [_host_port(port) for port in body.get("ports") or ()]
+    if not body["ports"]:
+        del body["ports"]
+
+
+def _host_port(port: Any) -> dict[str, Any]:  # noqa: ANN401 - Compose allows three types
+    if isinstance(port, dict):
+        return {**port, "mode": "host"}
+    text, _, protocol = str(port).partition("/")
+    published, _, target = text.rpartition(":")
+    entry: dict[str, Any] = {"target": int(target), "mode": "host", "protocol": protocol or "tcp"}
+    if published:
+        entry["published"] = int(published.rpartition(":")[2])
+    return entry
+
+
+def _configs(compose: dict[str, Any], app: App, recipe: Recipe) -> dict[str, Config]:
+    contents: dict[str, Config] = {}
+    for name, body in (compose.get("configs") or {}).items():
+        if "content" in body:
+            content = str(body["content"]).encode()
+        elif "file" in body:
+            content = _file(recipe, name, str(body["file"]))
+        else:
+            continue
+        config = Config(content, str(body.get("template_driver", "")))
+        digest = short_digest(config.template.encode() + b"\0" + content)
+        reference = f"{app.name}_{name}_{digest}"
+        contents[reference] = config
+        compose["configs"][name] = {"external": True, "name": reference}
+    return contents
+
+
+def _file(recipe: Recipe, config: str, name: str) -> bytes:
+    try:
+        return (recipe.folder / name).read_bytes()
+    except OSError as error:
+        place, file = f"configs.{config}.file", f"recipes/{recipe.name}/stack.yml"
+        text = f"{name} cannot be read: {error.strerror}"
+        raise SiteError([Problem(file, place, text, "add the file")]) from error
+
+
+def _mapping(labels: Any) -> dict[str, str]:  # noqa: ANN401 - Compose allows lists and maps
+    if isinstance(labels, list):
+        return {key: value for key, _, value in (str(label).partition("=") for label in labels)}
+    return {key: "" if value is None else str(value) for key, value in (labels or {}).items()}

@@ -1,0 +1,62 @@
+"""`ronron apply`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ronron.cli import context, output
+
+if TYPE_CHECKING:
+    from ronron.plan.apply import Done
+    from ronron.site.load import LoadedSite
+
+
+@click.command()
+@click.option(
+    "--timeout", default=300.0, show_default=True, help="Seconds that each app may take to answer."
+)
+@context.json_option
+@context.yes_option
+@context.with_site
+def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
+    """Make servers and apps what the site says.
+
+    Shows the plan and asks before anything is changed. Run it twice and the second changes
+    nothing; one that was interrupted is finished by the next.
+    """
+    from ronron.cli.changes import show
+    from ronron.plan.apply import apply as carry_out
+    from ronron.plan.apply import check
+    from ronron.plan.lock import lock
+    from ronron.plan.session import open_session, plan
+
+    began = time.monotonic()
+    done: Sequence[Done] = ()
+    with output.reporter() as report, open_session(loaded, report) as session:
+        made, reality = plan(session)
+    show(made, as_json)
+    check(made, reality)
+    if made.empty and not loaded.site.playbooks:
+        return
+    if not made.empty:
+        output.confirm(f"Apply this to {loaded.site.name}?", yes)
+    with (
+        output.reporter() as report,
+        open_session(loaded, report) as session,
+        lock(session.manager, "ronron apply"),
+    ):
+        if not made.empty:
+            done = carry_out(session, made, reality, seconds=timeout)
+        if loaded.site.playbooks:
+            from ronron.servers import playbooks
+
+            playbooks.run_playbooks(loaded, report)
+    say = output.note if as_json else output.result
+    for item in done:
+        if item.answer:
+            say(f"{item.app} answers at {item.answer.url} (HTTP {item.answer.status})")
+    output.note(f"applied in {time.monotonic() - began:.1f} s")

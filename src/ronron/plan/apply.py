@@ -1,0 +1,250 @@
+"""Carrying a plan out: servers, swarm, network, then apps. Each phase looks again at what is.
+
+Every step can be repeated, so that an apply that was interrupted is finished by the next.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ronron.catalog.recipe import Recipe
+from ronron.catalog.render import PLATFORM, Stack
+from ronron.catalog.routing import PROXY_NETWORK, overlay_options
+from ronron.errors import OperatorError, RonronError
+from ronron.events import step
+from ronron.plan import platform
+from ronron.plan.make import read_secrets, recipe_of, rendered
+from ronron.plan.model import AppChange, Plan
+from ronron.plan.observe import Reality, observe
+from ronron.plan.session import Session
+from ronron.servers.names import lookup
+from ronron.servers.provision.run import apply_provisioning
+from ronron.site.models import App
+from ronron.site.vault import Secrets, generate
+from ronron.swarm import certificates, images, nodes, probe, stacks, state, volumes
+from ronron.swarm.engines import engine_of
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+APPS_AT_ONCE = 4
+APP_SECONDS = 300.0
+"""How long an app may take to run and to answer."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done to one app; `answer` is what it said over HTTPS, if it has a domain."""
+
+    app: str
+    action: str
+    answer: probe.Answer | None = None
+
+
+def apply(
+    session: Session, plan: Plan, reality: Reality, *, seconds: float = APP_SECONDS
+) -> tuple[Done, ...]:
+    """Carry out `plan`, made from `reality`. The caller holds the site's lock.
+
+    `seconds` is how long each app may take. Apps that fail do not stop the others. Raises
+    RonronError with every failure.
+    """
+    reality = servers(session, plan, reality)
+    done: list[Done] = []
+    removals = [change for change in plan.apps if change.action == "remove"]
+    others = [change for change in plan.apps if change.action != "remove"]
+
+    def carry_out(change: AppChange) -> None:
+        done.append(deploy(session, change, reality, seconds=seconds))
+
+    failures = _each(removals, lambda change: done.append(remove(session, change.app)))
+    own = [change for change in others if change.app in PLATFORM]
+    for change in sorted(own, key=lambda item: PLATFORM.index(item.app)):
+        # The rest stands on these: the first that fails ends the apply.
+        failed = _each([change], carry_out)
+        _raise([*failures, *failed] if failed else [])
+    apps = [change for change in others if change.app not in PLATFORM]
+    _raise([*failures, *_each(apps, carry_out)])
+    return tuple(done)
+
+
+def check(plan: Plan, reality: Reality) -> None:
+    """Raise what keeps `plan` from being carried out: every server that cannot be used as it is."""
+    _raise([*reality.failures.values(), *plan.provisioning.failures])
+
+
+def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
+    """Provision the servers, and bring the swarm and its network to what is declared."""
+    site, report = session.loaded.site, session.report
+    check(plan, reality)
+    if plan.provisioning.changes:
+        result = apply_provisioning(session.loaded, session.servers, access(session), report)
+        _raise(list(result.failures))
+    if plan.provisioning.changes or plan.nodes:
+        reality = _members(session)
+    if plan.network or not reality.swarm.networks.get(PROXY_NETWORK):
+        options = plan_options(session, reality)
+        with step(report, f"network {PROXY_NETWORK}"), engine_of(session.manager) as engine:
+            stacks.create_proxy_network(engine, site.network.subnet, options)
+    return reality
+
+
+def plan_options(session: Session, reality: Reality) -> dict[str, str]:
+    """The driver options of the proxy's network."""
+    return overlay_options(session.loaded.site, reality.link_mtu)
+
+
+def access(session: Session) -> Any:  # noqa: ANN401
+    """What lets the servers use the registry; its certificates are made the first time."""
+    if not session.vault.exists(certificates.VAULT_NAME):
+        session.vault.write(certificates.VAULT_NAME, certificates.registry_certificates())
+    return certificates.registry_access(session.vault)
+
+
+def _members(session: Session) -> Reality:
+    """Change the swarm's membership until nothing is left to change, and look again."""
+    site = session.loaded.site
+    for _ in range(3):
+        reality = observe(session.loaded, session.servers, session.report)
+        changes = list(nodes.changes(site, reality.swarm, reality.facts))
+        if not changes:
+            return reality
+        initial = [change for change in changes if change.action == "init"]
+        for change in initial or changes:
+            nodes.carry_out(change, site, session.servers, reality.facts, session.report)
+    return observe(session.loaded, session.servers, session.report)
+
+
+def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: float) -> Done:
+    """Bring one app to what is declared, and wait until it answers over HTTPS.
+
+    Raises RonronError with the reason when it does not run or does not answer.
+    """
+    loaded = session.loaded
+    declared = loaded.apps | platform.apps(loaded)
+    app = declared[change.app]
+    recipe = recipe_of(app, loaded, session.catalog)
+    secrets = make_secrets(session, app, recipe, change.new_secrets)
+    stack, _ = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
+    with engine_of(session.manager) as engine:
+        supply(session, engine, stack)
+        if change.volumes:
+            swarm = state.observe(engine)
+            volumes.create(engine, session.servers, change.volumes, swarm, session.report)
+        about = _about(app, stack)
+        stacks.deploy(
+            engine, session.manager, stack, secrets, about=about, seconds=seconds,
+            report=session.report,
+        )  # fmt: skip
+        answer = wait_for_answer(session, engine, stack, seconds)
+    return Done(app.name, change.action, answer)
+
+
+def make_secrets(session: Session, app: App, recipe: Recipe, missing: Iterable[str]) -> Secrets:
+    """The app's secrets; those that are missing are made and kept in the vault first."""
+    if app.name == certificates.VAULT_NAME:
+        access(session)
+    secrets = read_secrets(app, recipe, session.vault, deployed=False) or Secrets()
+    made = {
+        name: generate(rule.length, rule.alphabet)
+        for name, rule in recipe.extension.secrets.items()
+        if name not in secrets.values and not rule.provided
+    }
+    if made:
+        secrets = replace(secrets, values={**secrets.values, **made})
+        session.vault.write(app.name, secrets)
+    return secrets
+
+
+def supply(session: Session, engine: DockerClient, stack: Stack) -> None:
+    """Bring the stack's images into the site's registry; the platform's own stay on the manager,
+    the only server that runs them."""
+    source = session.loaded.site.images.source
+    push = stack.app not in PLATFORM
+    wanted: Iterable[Any] = stack.images
+    if push:
+        wanted = images.missing(engine, stack.images)
+    images.supply(engine, session.manager, wanted, source=source, push=push, report=session.report)
+
+
+def wait_for_answer(
+    session: Session, engine: DockerClient, stack: Stack, seconds: float
+) -> probe.Answer | None:
+    """Wait until the app answers on its domain; None for an app without one."""
+    if stack.domain is None:
+        return None
+    loaded = session.loaded
+    trust = loaded.site.acme.trust
+    return probe.wait(
+        engine,
+        stack.app,
+        stack.domain,
+        stack.health,
+        address=proxy_address(session),
+        trust=loaded.path(trust) if trust else None,
+        seconds=seconds,
+        report=session.report,
+    )
+
+
+def proxy_address(session: Session) -> str:
+    """The address of the server on which the proxy runs."""
+    site = session.loaded.site
+    return lookup(site.manager.address, site.resolver)
+
+
+def remove(session: Session, app: str, *, delete_data: bool = False) -> Done:
+    """Remove an app from the swarm; with `delete_data` its volumes' folders too."""
+    with engine_of(session.manager) as engine:
+        stacks.remove(engine, session.manager, app, session.report)
+        # A server that cannot be reached keeps its entries; they do no harm.
+        session.servers.on_each(lambda runner: volumes.forget(runner, app))
+        if delete_data:
+            swarm = state.observe(engine)
+            volumes.delete(engine, session.servers, app, swarm, session.report)
+    return Done(app, "remove")
+
+
+def _about(app: App, stack: Stack) -> dict[str, Any]:
+    return {
+        "app": app.model_dump(mode="json", exclude_defaults=True),
+        "recipe": stack.recipe,
+        "recipe_digest": stack.recipe_digest,
+        "domain": stack.domain,
+        "health": stack.health,
+        "images": {image.service: image.upstream for image in stack.images},
+        "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _each(changes: list[AppChange], work: Callable[[AppChange], None]) -> list[RonronError]:
+    """Do `work` for several apps at once; returns what failed."""
+
+    def one(change: AppChange) -> RonronError | None:
+        try:
+            work(change)
+        except RonronError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
+        return [error for error in threads.map(one, changes) if error is not None]
+
+
+def _raise(failures: Sequence[RonronError]) -> None:
+    """Raise what failed; several failures together, as the operator's if all of them are."""
+    told = {str(error): error for error in failures}
+    if len(told) == 1:
+        raise failures[0]
+    if told:
+        lines = [line for text, error in told.items() for line in (text, *error.details)]
+        mistakes = all(error.exit_code == OperatorError.exit_code for error in failures)
+        kind = OperatorError if mistakes else RonronError
+        raise kind(f"{len(told)} things failed", details=lines)

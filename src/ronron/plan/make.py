@@ -1,0 +1,218 @@
+"""Comparing what is declared with what is: a pure function from both to a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from ronron.catalog.recipe import Catalog, Recipe, read_text
+from ronron.catalog.render import (
+    PLATFORM,
+    Stack,
+    render,
+)
+from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
+from ronron.errors import OperatorError, Problem, SiteError
+from ronron.plan import platform
+from ronron.plan.model import DRIFT, AppChange, Change, Plan
+from ronron.plan.observe import Reality
+from ronron.servers.provision.model import ProvisioningPlan
+from ronron.site.load import LoadedSite
+from ronron.site.models import App, Site
+from ronron.site.vault import Secrets, Vault
+from ronron.swarm import nodes, spec, state
+from ronron.swarm.record import Record
+
+NEW = "new"
+"""Stands in a plan for the digest of a secret that is not made yet."""
+
+
+def make(
+    loaded: LoadedSite,
+    reality: Reality,
+    provisioning: ProvisioningPlan,
+    catalog: Catalog,
+    vault: Vault,
+    only: Iterable[str] | None = None,
+) -> Plan:
+    """Plan for the whole site, or for the apps named in `only` alone.
+
+    Raises SiteError with every fault of the apps' files that their recipes tell.
+    """
+    chosen = None if only is None else set(only)
+    problems: list[Problem] = []
+    apps = []
+    wanted = platform.apps(loaded) if chosen is None else {}
+    wanted |= {name: app for name, app in loaded.apps.items() if chosen is None or name in chosen}
+    for app in wanted.values():
+        try:
+            change = _app(app, loaded, reality, catalog, vault)
+        except SiteError as error:
+            problems += error.problems
+        else:
+            apps += [change] if change else []
+    if problems:
+        raise SiteError(problems)
+    if chosen is None:
+        apps = [*_removed(loaded, reality.swarm), *apps]
+    whole = chosen is None
+    return Plan(
+        provisioning=provisioning,
+        nodes=tuple(nodes.changes(loaded.site, reality.swarm, reality.facts)) if whole else (),
+        network=tuple(_network(loaded.site, reality)) if whole else (),
+        apps=tuple(apps),
+        unreachable={name: str(error) for name, error in reality.failures.items()},
+    )
+
+
+def recipe_of(app: App, loaded: LoadedSite, catalog: Catalog) -> Recipe:
+    """The app's recipe, or its plain stack file read as one. Raises SiteError."""
+    if app.stack is not None:
+        from ronron.catalog.stackfile import read_stack
+
+        path = loaded.path(app.stack)
+        return read_stack(
+            read_text(path, app.stack),
+            name=app.name,
+            file=app.stack,
+            folder=path.parent,
+            variables={key: str(value) for key, value in app.parameters.items()},
+            domain=loaded.domain(app),
+            web=app.web,
+        )
+    assert app.recipe is not None  # noqa: S101 - the model has one of the two
+    try:
+        return catalog.find(app.recipe)
+    except SiteError:
+        raise
+    except OperatorError as error:
+        file = f"apps/{app.name}.yml"
+        raise SiteError([Problem(file, "recipe", error.message, error.remedy)]) from None
+
+
+def rendered(
+    app: App, recipe: Recipe, site: Site, secrets: Secrets | None, link_mtu: int
+) -> tuple[Stack, tuple[str, ...]]:
+    """The app's stack, and the names of the secrets that are still to be made."""
+    known = secrets.values if secrets else {}
+    names = {
+        name: secrets.digest_name(app.name, name)
+        if secrets and name in known
+        else f"{app.name}_{name}_{NEW}"
+        for name in recipe.extension.secrets
+    }
+    missing = tuple(name for name in names if name not in known)
+    return render(app, recipe, site, names, link_mtu), missing
+
+
+def read_secrets(app: App, recipe: Recipe, vault: Vault, deployed: bool) -> Secrets | None:
+    """The app's secrets, None where none are made yet.
+
+    Raises OperatorError when an app that runs has lost its file: new secrets would lock it out of
+    its own database.
+    """
+    if not recipe.extension.secrets:
+        return None
+    if vault.exists(app.name):
+        return vault.read(app.name)
+    if deployed:
+        raise OperatorError(
+            f"vault/{app.name}.age: is missing, and {app.name} runs with the secrets in it",
+            remedy=f"take it from git: git log -- vault/{app.name}.age",
+        )
+    return None
+
+
+def _app(
+    app: App, loaded: LoadedSite, reality: Reality, catalog: Catalog, vault: Vault
+) -> AppChange | None:
+    recipe = recipe_of(app, loaded, catalog)
+    deployed = reality.swarm.newest(app.name)
+    secrets = read_secrets(app, recipe, vault, deployed is not None)
+    stack, missing = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
+    volumes = tuple(item for item in stack.volumes if item.path not in reality.folders)
+    actual = reality.swarm.services.get(app.name, {})
+    if deployed is None:
+        return AppChange(app.name, "create", tuple(_created(stack)), stack, stack.volumes, missing)
+    same = deployed.stack_digest == stack.digest
+    held = deployed.specs_digest == spec.digest(actual)
+    if same and held and not volumes:
+        return None
+    found = [] if same else list(_declared(app, deployed, stack))
+    found += [] if held else list(_drifted(app, deployed, actual))
+    found += [
+        Change(f"app {app.name}", f"volumes.{item.name}", None, item.path, "the folder is missing")
+        for item in volumes
+    ]
+    if not found:
+        # Fields that people do not tell apart, such as the order of the variables.
+        found = [Change(f"app {app.name}", "stack", "written otherwise", "as declared")]
+    action: Literal["update", "repair"] = "repair" if same else "update"
+    return AppChange(app.name, action, tuple(found), stack, volumes, missing)
+
+
+def _created(stack: Stack) -> Iterator[Change]:
+    where = f"app {stack.app}"
+    if stack.domain:
+        yield Change(where, "domain", None, stack.domain)
+    for image in stack.images:
+        yield Change(where, f"services.{image.service}.image", None, image.upstream)
+    for volume in stack.volumes:
+        yield Change(where, f"volumes.{volume.name}", None, volume.path, volume.kind)
+    for name in stack.secrets:
+        yield Change(where, f"secrets.{name}", None, "***", "generated")
+
+
+def _declared(app: App, deployed: Record, stack: Stack) -> Iterator[Change]:
+    before = spec.flatten_stack(json.loads(deployed.content["stack"]))
+    after = spec.flatten_stack(json.loads(stack.text))
+    source = f"recipe {app.recipe}" if app.recipe else str(app.stack)
+    why = source if app.name in PLATFORM else f"apps/{app.name}.yml or {source}"
+    for field, old, new in spec.differences(before, after):
+        yield Change(f"app {app.name}", field, old, new, why)
+
+
+def _drifted(app: App, deployed: Record, actual: Mapping[str, str]) -> Iterator[Change]:
+    """What someone changed in the swarm; `before` is what is there, `after` what apply restores."""
+    expected: Mapping[str, str] = deployed.content["specs"]
+    for service in sorted({*expected, *actual}):
+        if expected.get(service) == actual.get(service):
+            continue
+        where = f"app {app.name}"
+        if service not in actual or service not in expected:
+            here, there = ("running" if service in side else None for side in (actual, expected))
+            yield Change(where, f"services.{service}", here, there, DRIFT)
+            continue
+        sides = (state.fields(actual[service]), state.fields(expected[service]))
+        for field, old, new in spec.differences(*sides):
+            yield Change(where, f"services.{service}.{field}", old, new, DRIFT)
+
+
+def _removed(loaded: LoadedSite, swarm: state.SwarmState) -> Iterator[AppChange]:
+    for app in sorted(swarm.apps - set(loaded.apps) - set(PLATFORM)):
+        why = "no longer declared; its data is kept"
+        change = Change(f"app {app}", "app", "deployed", None, why)
+        yield AppChange(app, "remove", (change,))
+
+
+def _network(site: Site, reality: Reality) -> Iterator[Change]:
+    options = overlay_options(site, reality.link_mtu)
+    wanted = {"subnet": site.network.subnet, **options}
+    present = reality.swarm.networks.get(PROXY_NETWORK)
+    where = f"network {PROXY_NETWORK}"
+    if present is None:
+        yield Change(where, "network", None, ", ".join(f"{k} {v}" for k, v in wanted.items()))
+        return
+    kept = {key: present[key] for key in present if key in wanted or key == "encrypted"}
+    differences = [
+        f"{'mtu' if field == MTU_OPTION else field} is {old or 'false'} in the swarm and "
+        f"{new or 'false'} here"
+        for field, old, new in spec.differences(kept, wanted)
+    ]
+    if differences:
+        raise OperatorError(
+            f"ronron.yml: network: {', '.join(differences)}; "
+            "the proxy's network cannot be changed while it is used",
+            remedy="change it back, or remove all apps and the proxy first",
+        )

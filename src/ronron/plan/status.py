@@ -1,0 +1,140 @@
+"""How the site is: servers, apps, certificates; what `ronron status` and `ronron list` show."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ronron.catalog.render import PLATFORM
+from ronron.errors import RonronError
+from ronron.plan.apply import proxy_address
+from ronron.plan.observe import observe
+from ronron.plan.session import Session
+from ronron.swarm import converge, probe, spec
+from ronron.swarm.engines import engine_of
+from ronron.swarm.state import SwarmState
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server: its roles, whether the swarm reaches it, and whether it takes tasks."""
+
+    name: str
+    roles: tuple[str, ...]
+    state: str
+    availability: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AppStatus:
+    """One app: tasks running of those wanted by service, and what it answered over HTTPS.
+
+    `answer` is None where it has no domain or does not answer; `problem` then says why.
+    """
+
+    name: str
+    recipe: str
+    services: Mapping[str, tuple[int, int]]
+    deployed: str = ""
+    by: str = ""
+    revision: int = 0
+    drift: bool = False
+    domain: str | None = None
+    answer: probe.Answer | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything runs, and answers where it should."""
+        running = all(have >= wanted for have, wanted in self.services.values())
+        return bool(self.services) and running and not self.problem
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """Servers and apps, the platform's own among them."""
+
+    servers: tuple[ServerStatus, ...]
+    apps: tuple[AppStatus, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing needs a person."""
+        ready = all(item.state == "ready" and not item.problem for item in self.servers)
+        return ready and all(app.ok for app in self.apps)
+
+
+def status(session: Session) -> SiteStatus:
+    """Look at every server and app. Raises RonronError when no manager can be reached."""
+    reality = observe(session.loaded, session.servers, session.report)
+    manager = session.loaded.site.manager.name
+    if manager in reality.failures:
+        raise reality.failures[manager]
+    servers = []
+    for server in session.loaded.site.servers.values():
+        node = reality.swarm.node(server.name)
+        state = node.state if node else "not in the swarm"
+        problem = str(reality.failures.get(server.name, ""))
+        availability = node.availability if node else ""
+        servers.append(ServerStatus(server.name, server.roles, state, availability, problem))
+    if not reality.swarm.present:
+        return SiteStatus(tuple(servers), ())
+    names = [*PLATFORM, *sorted({*session.loaded.apps, *reality.swarm.apps} - set(PLATFORM))]
+    with engine_of(session.manager) as engine:
+        running = {name: _services(engine, name) for name in names}
+    with ThreadPoolExecutor(8) as threads:
+        apps = threads.map(lambda n: _app(session, reality.swarm, n, running[n]), names)
+        return SiteStatus(tuple(servers), tuple(apps))
+
+
+def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:
+    """Tasks running and wanted of each service of an app."""
+    ready = len([node for node in engine.api.nodes() if node["Status"]["State"] == "ready"])
+    found = {}
+    for service in converge.services_of(engine, app):
+        tasks = engine.api.tasks(filters={"service": service["ID"]})
+        item = converge.progress(service, tasks, ready)
+        found[item.service] = (item.running, item.wanted)
+    return found
+
+
+def _app(
+    session: Session, swarm: SwarmState, name: str, services: Mapping[str, tuple[int, int]]
+) -> AppStatus:
+    newest = swarm.newest(name)
+    if newest is None:
+        return AppStatus(name, "", services, problem="not deployed: ronron apply")
+    content: dict[str, Any] = newest.content
+    domain = content.get("domain")
+    answer, problem = None, ""
+    if domain:
+        trust = session.loaded.site.acme.trust
+        try:
+            answer = probe.ask(
+                domain,
+                content.get("health", "/"),
+                address=proxy_address(session),
+                trust=session.loaded.path(trust) if trust else None,
+            )
+            problem = f"HTTP status {answer.status}" if answer.status >= 400 else ""
+        except (OSError, http.client.HTTPException, ValueError, RonronError) as error:
+            problem = str(error)
+    return AppStatus(
+        name,
+        content.get("recipe", ""),
+        services,
+        content.get("at", ""),
+        content.get("by", ""),
+        newest.revision,
+        newest.specs_digest != spec.digest(swarm.services.get(name, {})),
+        domain,
+        answer,
+        problem,
+    )

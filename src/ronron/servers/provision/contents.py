@@ -1,0 +1,121 @@
+"""The files that provisioning writes, as pure values."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+BEGIN = "# ronron: begin (written by ronron apply)"
+END = "# ronron: end"
+
+POOLS = ("172.24.0.0/14", "172.28.0.0/14", "192.168.128.0/17", "10.192.0.0/12")
+"""Private networks that Docker's bridges may take their /24 from; the first free one is used."""
+
+LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
+"""A container's log takes at most 30 MB, whatever it writes."""
+
+Hosts = Sequence[tuple[str, Sequence[str]]]
+
+
+def hosts(current: str, entries: Hosts) -> str:
+    """`/etc/hosts` with the managed block of `entries` (address, names) and the rest kept.
+
+    Outside the block a server's name is dropped from the line that has it, since the first line
+    wins: Debian's installer writes the server's own name beside 127.0.1.1. An entry without an
+    address keeps the one that it has.
+    """
+    names = {name for _, given in entries for name in given}
+    block = [BEGIN, *_block(current, entries), END]
+    kept: list[str] = []
+    inside = False
+    for line in current.splitlines():
+        if line == BEGIN:
+            inside = True
+        elif line == END:
+            inside = False
+        elif not inside and (rest := _without(line, names)) is not None:
+            kept.append(rest)
+    while kept and not kept[-1].strip():
+        kept.pop()
+    return "\n".join([*kept, *block]) + "\n"
+
+
+def _block(current: str, entries: Hosts) -> Iterator[str]:
+    lines = [line.split() for line in current.splitlines() if not line.startswith("#")]
+    for address, names in entries:
+        known = [words[0] for words in lines if names[0] in words[1:]]
+        if kept := address or next(iter(known), ""):
+            yield f"{kept} {' '.join(names)}"
+
+
+def _without(line: str, names: set[str]) -> str | None:
+    """`line` without `names`; None when no other name is left."""
+    words = line.split("#", 1)[0].split()
+    if not names.intersection(words[1:]):
+        return line
+    left = [word for word in words if word not in names]
+    return " ".join(left) if len(left) > 1 else None
+
+
+def daemon_json(subnet: str, addresses: Iterable[str]) -> str:
+    """`/etc/docker/daemon.json`.
+
+    Logs are JSON files that are rotated: `docker service logs` and log collectors read them.
+    Bridges take their networks clear of the site's `subnet` and of the servers' addresses.
+    """
+    settings = {
+        "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
+        "log-driver": "json-file",
+        "log-opts": LOG_OPTIONS,
+    }
+    return json.dumps(settings, indent=2) + "\n"
+
+
+def pool(subnet: str, addresses: Iterable[str]) -> str:
+    """The first of POOLS that overlaps neither `subnet` nor a /24 around one of `addresses`."""
+    taken = [ipaddress.ip_network(subnet)]
+    for address in filter(None, addresses):
+        if ipaddress.ip_address(address).version == 4:
+            taken.append(ipaddress.ip_network(f"{address}/24", strict=False))
+    for base in POOLS:
+        if not any(ipaddress.ip_network(base).overlaps(network) for network in taken):
+            return base
+    return POOLS[0]
+
+
+UPGRADES = """\
+// Written by ronron apply: security upgrades every day, Docker's packages held back, since
+// their upgrade restarts every container.
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+Unattended-Upgrade::Package-Blacklist {
+    "^docker";
+    "^containerd";
+    "^runc";
+};
+"""
+
+CLOUD_INIT = """\
+# Written by ronron apply: the host name and /etc/hosts are ronron's.
+preserve_hostname: true
+manage_etc_hosts: false
+"""
+
+DOCKER_SITE = "https://download.docker.com/linux"
+DOCKER_KEY = "/etc/apt/keyrings/docker.asc"
+DOCKER_FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+"""Docker's package signing key, from its installation documentation."""
+
+
+def docker_source(system: str, codename: str, architecture: str) -> str:
+    """The apt source of Docker's own packages, in deb822 form."""
+    return (
+        "# Written by ronron apply.\n"
+        "Types: deb\n"
+        f"URIs: {DOCKER_SITE}/{system}\n"
+        f"Suites: {codename}\n"
+        "Components: stable\n"
+        f"Architectures: {architecture}\n"
+        f"Signed-By: {DOCKER_KEY}\n"
+    )

@@ -1,0 +1,117 @@
+"""What provisioning is asked for, what it would change, and how. Nothing of pyinfra here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ronron.errors import ServerError
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is, or would be, changed on a server; `lines` is a file's short diff."""
+
+    server: str
+    item: str
+    before: str
+    after: str
+    why: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProvisioningPlan:
+    """All changes in the order they are made, and the servers that failed with the reason."""
+
+    changes: tuple[Change, ...] = ()
+    failures: tuple[ServerError, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegistryAccess:
+    """What lets a server pull from the site's registry: PEM texts, the key never shown.
+
+    `registry` is its HOST:PORT as images name it.
+    """
+
+    registry: str
+    ca: str
+    certificate: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What one server shall be.
+
+    `hosts` has every server's names, full name first, after its address, which is empty when it
+    was not found. `subnet` is the site's network,
+    which Docker's own bridges stay clear of. This travels to the worker on its standard input.
+    """
+
+    server: str
+    manager: bool
+    hosts: tuple[tuple[str, tuple[str, ...]], ...]
+    subnet: str
+    docker: Literal["debian", "docker"] = "debian"
+    registry: RegistryAccess | None = None
+
+
+@dataclass(frozen=True)
+class SetHostName:
+    """Give the server its name, now and at each start."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class MakeFolder:
+    """Make a folder of root's with these permission bits."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Write a file of root's whole. The content may be secret: it is shown nowhere."""
+
+    path: str
+    content: str = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class FetchKey:
+    """Fetch an OpenPGP key from `url` to `path`, and refuse it without this fingerprint."""
+
+    url: str
+    path: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Install:
+    """Install packages, after reading the package lists anew."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunService:
+    """Enable and start a systemd service; `restart` it when it runs already."""
+
+    service: str
+    restart: bool = False
+
+
+Action = SetHostName | MakeFolder | WriteFile | FetchKey | Install | RunService
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action, and the changes that it makes."""
+
+    action: Action
+    changes: tuple[Change, ...]

@@ -1,0 +1,193 @@
+"""Planning and applying provisioning: starts the worker, and reads what it tells."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ronron.errors import RonronError, ServerError
+from ronron.events import Event, Report, State, ignore
+from ronron.servers.check import UnfitServer
+from ronron.servers.connections import Connections
+from ronron.servers.facts import why_not
+from ronron.servers.names import is_address, lookup
+from ronron.servers.process import last_lines
+from ronron.servers.provision.model import Change, Declared, ProvisioningPlan, RegistryAccess
+from ronron.servers.ssh import SshRunner
+
+if TYPE_CHECKING:
+    from ronron.site.load import LoadedSite
+    from ronron.site.models import Server
+
+
+def plan_provisioning(
+    loaded: LoadedSite,
+    connections: Connections,
+    registry: RegistryAccess | None = None,
+    report: Report = ignore,
+    *,
+    names: Iterable[str] | None = None,
+) -> ProvisioningPlan:
+    """What provisioning would change on all servers of the site, or on those named.
+
+    `registry` is the servers' access to the site's registry, which the first manager hosts.
+    Nothing is written. One server that fails hides no other.
+    """
+    return _provision(loaded, connections, registry, report, names, apply=False)
+
+
+def apply_provisioning(
+    loaded: LoadedSite,
+    connections: Connections,
+    registry: RegistryAccess | None = None,
+    report: Report = ignore,
+    *,
+    names: Iterable[str] | None = None,
+) -> ProvisioningPlan:
+    """Make the changes of `plan_provisioning`, and return them with the servers that failed."""
+    return _provision(loaded, connections, registry, report, names, apply=True)
+
+
+def declare(
+    loaded: LoadedSite, addresses: Mapping[str, str], registry: RegistryAccess | None
+) -> dict[str, Declared]:
+    """What every server of the site shall be, by name.
+
+    `addresses` has the servers' IP addresses; that of a server whose name was not found is
+    missing there, and is kept in /etc/hosts as it is.
+    """
+    site = loaded.site
+    first = site.manager.name
+    hosts = tuple(
+        (addresses.get(name, ""), _names(server, registry if name == first else None))
+        for name, server in site.servers.items()
+    )
+    return {
+        name: Declared(
+            server=name,
+            manager=server.is_manager,
+            hosts=hosts,
+            subnet=site.network.subnet,
+            docker=site.docker.packages,
+            registry=registry,
+        )
+        for name, server in site.servers.items()
+    }
+
+
+def _names(server: Server, registry: RegistryAccess | None) -> tuple[str, ...]:
+    """A server's names as /etc/hosts has them, the full one first; and the registry's name."""
+    own = {server.address, server.name} if not is_address(server.address) else {server.name}
+    hosted = registry.registry.rpartition(":")[0] if registry else ""
+    more = (hosted,) if hosted and not is_address(hosted) else ()
+    return (*sorted(own, key=len, reverse=True), *more)
+
+
+def _addresses(loaded: LoadedSite) -> dict[str, str]:
+    """The servers' addresses now. Who is not found is missing: its connection says so."""
+
+    def find(server: Server) -> str:
+        try:
+            return lookup(server.address, loaded.site.resolver)
+        except RonronError:
+            return ""
+
+    servers = loaded.site.servers
+    with ThreadPoolExecutor(max(1, len(servers))) as threads:
+        found = dict(zip(servers, threads.map(find, servers.values()), strict=True))
+    return {name: address for name, address in found.items() if address}
+
+
+def _provision(
+    loaded: LoadedSite,
+    connections: Connections,
+    registry: RegistryAccess | None,
+    report: Report,
+    names: Iterable[str] | None,
+    *,
+    apply: bool,
+) -> ProvisioningPlan:
+    wanted = list(loaded.site.servers if names is None else names)
+    changes: dict[str, list[Change]] = {}
+    with _worker() as worker:  # it loads pyinfra while the connections are made
+        failures: dict[str, ServerError] = dict(connections.open(wanted))
+        runners = {name: connections[name] for name in wanted if name not in failures}
+        declared = declare(loaded, _addresses(loaded), registry)
+        for kind, value in worker(_order(declared, runners, apply)) if runners else ():
+            if kind == "steps":
+                changes[value["server"]] = [_change(one) for one in value["changes"]]
+            elif kind == "event":
+                report(Event(**{**value, "state": State(value["state"])}))
+            elif kind == "failure":
+                failures[value["server"]] = _failure(runners[value["server"]], value)
+    return ProvisioningPlan(
+        changes=tuple(change for name in wanted for change in changes.get(name, ())),
+        failures=tuple(failures[name] for name in wanted if name in failures),
+    )
+
+
+def _order(
+    declared: Mapping[str, Declared], runners: Mapping[str, SshRunner], apply: bool
+) -> dict[str, Any]:
+    servers = [
+        {
+            "declared": asdict(declared[name]),
+            "ssh": runner.ssh("-T"),
+            "sudo": not runner.is_root,
+        }
+        for name, runner in runners.items()
+    ]
+    return {"apply": apply, "servers": servers}
+
+
+@contextmanager
+def _worker() -> Iterator[Callable[[Any], Iterator[tuple[str, Any]]]]:
+    """Start the worker; yield a function that sends it an order and yields what it tells.
+
+    What it tells is a kind and a value. The worker is gone when the context ends.
+    """
+    argv = [sys.executable, "-m", "ronron.servers.provision.worker"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+
+        def work(order: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+            assert process.stdin is not None  # noqa: S101 - pipes were asked for
+            assert process.stdout is not None  # noqa: S101
+            try:
+                json.dump(order, process.stdin)
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended: its status and last words say why
+            for line in process.stdout:
+                yield from json.loads(line).items()
+            if status := process.wait():
+                errors.seek(0)
+                last = "\n".join(last_lines(errors.read()))
+                raise RuntimeError(f"the provisioning worker ended with status {status}:\n{last}")
+
+        with process:
+            try:
+                yield work
+            finally:
+                process.kill()
+
+
+def _change(data: dict[str, Any]) -> Change:
+    return Change(**{**data, "lines": tuple(data["lines"])})
+
+
+def _failure(runner: SshRunner, value: dict[str, Any]) -> ServerError:
+    if value["title"] == "facts":
+        return why_not(runner, value["status"], "\n".join(value["lines"]).encode())
+    if value["title"] == "unfit":
+        return UnfitServer(runner.name, value["lines"])
+    return ServerError(runner.name, f"could not {value['title']}", details=value["lines"])

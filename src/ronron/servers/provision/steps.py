@@ -1,0 +1,242 @@
+"""Comparing: what is declared for a server, and what it is, in; the steps between them, out."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+
+from ronron.servers.check import WEB_PORTS
+from ronron.servers.facts import Entry, Facts, Query, Service
+from ronron.servers.provision import contents
+from ronron.servers.provision.model import (
+    Change,
+    Declared,
+    FetchKey,
+    Install,
+    MakeFolder,
+    RunService,
+    SetHostName,
+    Step,
+    WriteFile,
+)
+
+BASE = "/srv/ronron"
+HOSTS = "/etc/hosts"
+DAEMON = "/etc/docker/daemon.json"
+UPGRADES = "/etc/apt/apt.conf.d/52ronron"
+SOURCE = "/etc/apt/sources.list.d/docker.sources"
+CLOUD = "/etc/cloud/cloud.cfg.d"
+CERTIFICATES = "/etc/docker/certs.d"
+
+TIME_DAEMONS = ("systemd-timesyncd", "chrony", "ntpsec", "openntpd", "ntp")
+"""Packages that keep the time, each with a service of its name; the first if there is none."""
+
+DEBIAN_DOCKER = ("docker.io", "docker-cli")
+DOCKER_DOCKER = ("docker-ce", "docker-ce-cli", "containerd.io")
+CERTIFICATE_AUTHORITIES = "ca-certificates"
+MOST_LINES = 30
+"""A longer diff is cut."""
+
+
+def query(declared: Declared) -> Query:
+    """What has to be known of a server before `steps`."""
+    certificates = [path for path, _, _ in _certificates(declared)]
+    return Query(
+        packages=(
+            *DEBIAN_DOCKER,
+            *DOCKER_DOCKER,
+            *TIME_DAEMONS,
+            "unattended-upgrades",
+            "apparmor",
+            CERTIFICATE_AUTHORITIES,
+        ),
+        services=("docker", *TIME_DAEMONS),
+        files=(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
+        secrets=(*certificates, contents.DOCKER_KEY),
+        ports=WEB_PORTS if declared.manager else (),
+        folders=(*(path for path, _ in _folders(declared)), CLOUD),
+    )
+
+
+def steps(declared: Declared, seen: Facts) -> list[Step]:
+    """Everything between `seen` and `declared`, in the order of doing; nothing when they agree.
+
+    Files come before packages, so that a new daemon starts with its settings.
+    """
+    differ = _Comparison(declared, seen)
+    return [
+        *differ.host_name(),
+        *differ.folders(),
+        *differ.files(),
+        *differ.packages(),
+        *differ.services(),
+    ]
+
+
+def docker_packages(declared: Declared, seen: Facts) -> tuple[str, ...]:
+    """Docker's packages for this system: Debian's come in two parts from Debian 13 on."""
+    if declared.docker == "docker":
+        return DOCKER_DOCKER
+    apart = seen.system == "debian" and seen.version not in ("11", "12")
+    return DEBIAN_DOCKER if apart else DEBIAN_DOCKER[:1]
+
+
+def _folders(declared: Declared) -> list[tuple[str, int]]:
+    found = [(BASE, 0o711), (f"{BASE}/volumes", 0o711), ("/etc/docker", 0o755)]
+    if declared.docker == "docker":
+        found.append(("/etc/apt/keyrings", 0o755))
+    if declared.registry:
+        found.append((CERTIFICATES, 0o755))
+        found.append((f"{CERTIFICATES}/{declared.registry.registry}", 0o755))
+    return found
+
+
+def _certificates(declared: Declared) -> list[tuple[str, str, int]]:
+    """Path, content and permission bits; Docker looks for exactly these names."""
+    access = declared.registry
+    if access is None:
+        return []
+    folder = f"{CERTIFICATES}/{access.registry}"
+    return [
+        (f"{folder}/ca.crt", access.ca, 0o644),
+        (f"{folder}/client.cert", access.certificate, 0o644),
+        (f"{folder}/client.key", access.key, 0o600),
+    ]
+
+
+class _Comparison:
+    """One server's declaration beside its facts."""
+
+    def __init__(self, declared: Declared, seen: Facts) -> None:
+        self.declared = declared
+        self.seen = seen
+        self.daemon_changed = False
+
+    def change(self, item: str, before: str, after: str, why: str = "", *lines: str) -> Change:
+        return Change(self.declared.server, item, before, after, why, lines)
+
+    def host_name(self) -> Iterator[Step]:
+        name = self.declared.server
+        kept = self.seen.entries.get("/etc/hostname", Entry(0)).text or ""
+        if self.seen.host_name != name or kept.strip() != name:
+            before = self.seen.host_name if self.seen.host_name != name else kept.strip()
+            change = self.change("host name", before or "absent", name)
+            yield Step(SetHostName(name), (change,))
+
+    def folders(self) -> Iterator[Step]:
+        for path, mode in _folders(self.declared):
+            found = self.seen.entries.get(path)
+            if found is None or found.mode != mode:
+                before = f"mode {found.mode:04o}" if found else "absent"
+                change = self.change(path, before, f"folder, mode {mode:04o}")
+                yield Step(MakeFolder(path, mode), (change,))
+
+    def files(self) -> Iterator[Step]:
+        declared, seen = self.declared, self.seen
+        current = seen.entries.get(HOSTS, Entry(0)).text or ""
+        yield from self.file(
+            HOSTS, contents.hosts(current, declared.hosts), why="servers are found by name"
+        )
+        if CLOUD in seen.entries:
+            yield from self.file(f"{CLOUD}/99-ronron.cfg", contents.CLOUD_INIT)
+        addresses = [address for address, _ in declared.hosts]
+        for step in self.file(DAEMON, contents.daemon_json(declared.subnet, addresses)):
+            self.daemon_changed = True
+            yield step
+        yield from self.file(UPGRADES, contents.UPGRADES, why="security upgrades, without Docker")
+        for path, content, mode in _certificates(declared):
+            yield from self.file(path, content, mode, secret=True, why="the site's registry")
+        if declared.docker == "docker":
+            yield from self.docker_source()
+
+    def file(
+        self, path: str, content: str, mode: int = 0o644, *, secret: bool = False, why: str = ""
+    ) -> Iterator[Step]:
+        found = self.seen.entries.get(path)
+        same = found is not None and found.sha256 == hashlib.sha256(content.encode()).hexdigest()
+        if found is not None and same and found.mode == mode and found.owner == 0:
+            return
+        lines: tuple[str, ...] = ()
+        if found is None:
+            before, after = "absent", "written"
+        elif same:
+            before = f"mode {found.mode:04o}, owner {found.owner}"
+            after = f"mode {mode:04o}, owner 0"
+        else:
+            before, after = "differs", "as declared"
+        if found is not None and not secret and not same:
+            lines = diff(found.text or "", content)
+        yield Step(WriteFile(path, content, mode), (self.change(path, before, after, why, *lines),))
+
+    def docker_source(self) -> Iterator[Step]:
+        seen = self.seen
+        if CERTIFICATE_AUTHORITIES not in seen.packages:  # the key comes over HTTPS
+            yield self.install(CERTIFICATE_AUTHORITIES)
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(seen.machine, seen.machine)
+        if contents.DOCKER_KEY not in seen.entries:
+            key = FetchKey(
+                f"{contents.DOCKER_SITE}/{seen.system}/gpg",
+                contents.DOCKER_KEY,
+                contents.DOCKER_FINGERPRINT,
+            )
+            yield Step(key, (self.change(contents.DOCKER_KEY, "absent", key.fingerprint),))
+        yield from self.file(
+            SOURCE, contents.docker_source(seen.system, seen.codename, architecture)
+        )
+
+    def packages(self) -> Iterator[Step]:
+        wanted = [*docker_packages(self.declared, self.seen), "unattended-upgrades"]
+        if self.declared.docker == "debian":
+            wanted.append(CERTIFICATE_AUTHORITIES)
+        if self.seen.apparmor:
+            wanted.append("apparmor")
+        if self.time_daemon not in self.seen.packages:
+            wanted.append(self.time_daemon)
+        missing = tuple(name for name in wanted if name not in self.seen.packages)
+        if missing:
+            yield self.install(*missing)
+
+    def install(self, *packages: str) -> Step:
+        changes = (self.change(f"package {one}", "absent", "installed") for one in packages)
+        return Step(Install(packages), tuple(changes))
+
+    @property
+    def time_daemon(self) -> str:
+        present = [name for name in TIME_DAEMONS if name in self.seen.packages]
+        return present[0] if present else TIME_DAEMONS[0]
+
+    def services(self) -> Iterator[Step]:
+        for name in ("docker", self.time_daemon):
+            found = self.seen.services.get(name)
+            if found is None:
+                before = "absent"
+            elif not found.enabled:
+                before = "disabled"
+            elif not found.active and not found.unsuited:
+                before = "stopped"
+            elif name == "docker" and (self.daemon_changed or self.outdated(found)):
+                yield self.restart(name)
+                continue
+            else:
+                continue
+            change = self.change(f"service {name}", before, "enabled and started")
+            yield Step(RunService(name), (change,))
+
+    def outdated(self, found: Service) -> bool:
+        """Whether the daemon started before its settings were written: an apply was interrupted."""
+        settings = self.seen.entries.get(DAEMON)
+        return settings is not None and found.since < settings.changed <= self.seen.clock
+
+    def restart(self, name: str) -> Step:
+        change = self.change(f"service {name}", "running", "restarted", f"{DAEMON} is newer")
+        return Step(RunService(name, restart=True), (change,))
+
+
+def diff(before: str, after: str) -> tuple[str, ...]:
+    """The lines that differ, marked `-` and `+`; a long diff is cut."""
+    compared = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    lines = [line for line in list(compared)[2:] if not line.startswith("@@")]
+    if len(lines) > MOST_LINES:
+        return (*lines[:MOST_LINES], f"… and {len(lines) - MOST_LINES} more lines")
+    return tuple(lines)

@@ -1,0 +1,104 @@
+"""The folders of an app's volumes: which server has them, and that they exist there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ronron.catalog.render import VOLUMES, Volume
+from ronron.errors import RonronError
+from ronron.events import Report, step
+from ronron.servers.runner import Runner
+from ronron.swarm import nodes
+from ronron.swarm.state import Node, SwarmState
+from ronron.swarm.waiting import until
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+FORGET_SECONDS = 60
+
+
+def place(volumes: Iterable[Volume], swarm: SwarmState) -> dict[Volume, str]:
+    """Say which server holds each volume.
+
+    Volumes of files are on the storage server. A database stays where it is; a new one goes
+    beside the app's other volumes, and without any to the ready server that holds the fewest,
+    workers before managers. Raises RonronError when there is no server for one.
+    """
+    placed: dict[Volume, str] = {}
+    # Files first: they are where the storage is, and their app's databases go there too.
+    for volume in sorted(volumes, key=lambda item: item.kind == "database"):
+        holders = swarm.with_label(volume.label)
+        if not holders and volume.kind == "database":
+            beside = [node for node in swarm.nodes if node.name in placed.values()]
+            holders = tuple(beside) or _least_used(swarm)
+        if not holders:
+            raise RonronError(
+                f"{volume.app}: no server can hold the volume {volume.name}",
+                remedy="ronron status shows which servers are ready",
+            )
+        placed[volume] = holders[0].name
+    return placed
+
+
+def _least_used(swarm: SwarmState) -> tuple[Node, ...]:
+    held = Counter(
+        node.name for node in swarm.nodes for key in node.labels if key.startswith("ronron.volume.")
+    )
+    ready = [node for node in swarm.nodes if node.ready and node.availability == "active"]
+    return tuple(sorted(ready, key=lambda n: (held[n.name], n.role == "manager", n.name)))
+
+
+def folder_commands(volume: Volume) -> list[list[str]]:
+    """The commands that make a volume's folder, with its owner and mode, unless it is there."""
+    owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
+    return [
+        ["install", "-d", "-m", "0711", f"{VOLUMES}/{volume.app}"],
+        ["install", "-d", *owner, volume.path],
+    ]
+
+
+def create(
+    engine: DockerClient,
+    runners: Mapping[str, Runner],
+    volumes: Iterable[Volume],
+    swarm: SwarmState,
+    report: Report,
+) -> None:
+    """Make the folders of `volumes`, and label the nodes that hold databases."""
+    for volume, server in place(volumes, swarm).items():
+        with step(report, f"volume {volume.name}", f"{volume.app} on {server}"):
+            there = runners[server].run(["test", "-d", volume.path], check=False).status == 0
+            for command in [] if there else folder_commands(volume):
+                runners[server].run(command)
+            if volume.kind == "database" and not swarm.with_label(volume.label):
+                nodes.label(engine, server, volume.label, "true")
+
+
+def forget(runner: Runner, app: str) -> None:
+    """Remove Docker's own entries for an app's volumes on one server; the folders stay.
+
+    They can go only once the swarm has cleared the app's last containers away.
+    """
+    listing = ["docker", "volume", "ls", "-q", "--filter", f"label=ronron.app={app}"]
+
+    def gone() -> bool:
+        left = runner.run(listing, check=False).text.split()
+        return not left or runner.run(["docker", "volume", "rm", *left], check=False).status == 0
+
+    until(gone, FORGET_SECONDS, f"the containers of {app} on {runner.name} to go", pause=0.5)
+
+
+def delete(
+    engine: DockerClient, runners: Mapping[str, Runner], app: str, swarm: SwarmState, report: Report
+) -> None:
+    """Delete an app's folders on every server, and the labels of the nodes that held them."""
+    for name, runner in runners.items():
+        with step(report, "delete data", f"{app} on {name}"):
+            runner.run(["rm", "-rf", "--one-file-system", "--", f"{VOLUMES}/{app}"])
+    for node in swarm.nodes:
+        for key in node.labels:
+            if key.startswith(f"ronron.volume.{app}."):
+                nodes.label(engine, node.name, key, None)

@@ -1,0 +1,117 @@
+"""What the end-to-end tests share: an operator who types commands, and waiting with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ronron import lab
+from ronron.lab import Lab
+from ronron.swarm import probe
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody at a computer with a site of `lab` in `folder`."""
+
+    lab: Lab
+    folder: Path
+    home: Path
+
+    def start(self, *arguments: str, stdin: str = "") -> subprocess.Popen[str]:
+        """Type `ronron …` and do not wait; `stdin` is what it reads."""
+        argv = [sys.executable, "-m", "ronron", "--site", str(self.folder), *arguments]
+        home = str(self.home)
+        with tempfile.TemporaryFile() as text:
+            text.write(stdin.encode())
+            text.seek(0)
+            return subprocess.Popen(
+                argv,
+                stdin=text,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "XDG_CONFIG_HOME": home, "XDG_STATE_HOME": home},
+            )
+
+    def ronron(self, *arguments: str, status: int = 0, seconds: float = 1200) -> tuple[str, str]:
+        """Type `ronron …`; return what it printed and what it said; its status must be `status`."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=seconds)
+        assert process.returncode == status, f"ronron {arguments}: {process.returncode}\n{out}{err}"
+        return out, err
+
+    def plan(self) -> list[dict[str, Any]]:
+        """What `ronron plan` says would change."""
+        changes: list[dict[str, Any]] = json.loads(self.ronron("plan", "--json")[0])["changes"]
+        return changes
+
+    def deploy(self, source: str, name: str, *options: str) -> dict[str, Any]:
+        """Deploy an app and return what it answered."""
+        out, _ = self.ronron("deploy", source, name, "--yes", "--json", *options)
+        answer: dict[str, Any] = json.loads(out)["answer"]
+        return answer
+
+    def on(self, server: str, *argv: str) -> str:
+        """Run a command on a server, past ronron, as somebody with a shell there would."""
+        container = self.lab.server(server).container
+        done = subprocess.run(["docker", "exec", container, *argv], capture_output=True, text=True)
+        assert done.returncode == 0, f"{argv} on {server}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+
+def eventually(look: Callable[[], Found | None], seconds: float = 60) -> Found:
+    """Look until there is something, and return that; fail when `seconds` are over."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {look}"
+        threading.Event().wait(0.2)
+    return found
+
+
+def ask(operator: Operator, name: str, path: str = "/") -> probe.Answer:
+    """One request to an app, over TLS verified against the lab's authority."""
+    return probe.ask(
+        f"{name}.{operator.lab.domain}",
+        path,
+        address=operator.lab.server("manager").ip,
+        trust=operator.folder / "acme-root.pem",
+    )
+
+
+def answers(operator: Operator, name: str, path: str = "/health") -> bool:
+    try:
+        return ask(operator, name, path).status < 400
+    except OSError:
+        return False
+
+
+def page(operator: Operator, name: str) -> str:
+    """What the app's page says, as somebody outside of the site reads it."""
+    script = (
+        "import ssl, sys, urllib.request\n"
+        "context = ssl._create_unverified_context()\n"
+        "page = urllib.request.urlopen('https://' + sys.argv[1], context=context)\n"
+        "sys.stdout.write(page.read().decode())\n"
+    )
+    domain = f"{name}.{operator.lab.domain}"
+    _, out = lab.client(operator.lab, ["python3", "-c", script, domain])
+    return out
+
+
+def version_of(operator: Operator, service: str) -> int:
+    """The version of a service's specification in the swarm: it grows with each update."""
+    found = operator.on("manager", "docker", "service", "inspect", service)
+    index: int = json.loads(found)[0]["Version"]["Index"]
+    return index

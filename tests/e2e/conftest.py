@@ -1,0 +1,59 @@
+"""One lab for all tests of the whole: three bare servers, applied once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cloud import Operator
+from ronron import lab
+from ronron.lab.site import write_site
+
+PREFIX = "e2e"
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """An operator with a site for three bare servers; leftovers of killed runs are removed."""
+    for name in lab.names():
+        prefix, _, process = name.partition("-")
+        if prefix == PREFIX and not Path("/proc", process).exists():
+            lab.down(name, keep_images=True)
+    name = f"{PREFIX}-{os.getpid()}"
+    home = tmp_path_factory.mktemp("home")
+    folder = tmp_path_factory.mktemp("site")
+    before = os.environ.get("XDG_CONFIG_HOME")
+    os.environ["XDG_CONFIG_HOME"] = str(home)
+    try:
+        found = lab.up(name, 3)
+        write_site(found, folder)
+        yield Operator(found, folder, home)
+    finally:
+        if before is None:
+            del os.environ["XDG_CONFIG_HOME"]
+        else:
+            os.environ["XDG_CONFIG_HOME"] = before
+        lab.down(name, keep_images=True)
+
+
+@pytest.fixture(scope="session")
+def operator(bare: Operator) -> Operator:
+    """An operator whose site is applied: provisioned servers, a swarm, the platform's apps."""
+    bare.ronron("apply", "--yes")
+    return bare
+
+
+@pytest.fixture(scope="session")
+def blog(operator: Operator) -> dict[str, Any]:
+    """What a Ghost with its database answered once it was deployed as `blog`."""
+    return operator.deploy("ghost", "blog", "--timeout", "500")
+
+
+@pytest.fixture(scope="session")
+def hi(operator: Operator) -> dict[str, Any]:
+    """What a `hello` of two replicas answered once it was deployed as `hi`."""
+    return operator.deploy("hello", "hi", "--replicas", "web=2")
