@@ -27,6 +27,11 @@ from ronron.servers.refusals import Attempt, CannotConnect, explain
 from ronron.servers.runner import Completed
 
 CONNECT_SECONDS = 10
+SESSIONS = 8
+"""How many commands run at once over one connection. OpenSSH's server takes ten (MaxSessions);
+the rest is for streams and shells. One more would connect anew, and of many new connections at
+once the server drops some (MaxStartups)."""
+
 IDLE_SECONDS = 600
 """A master whose ronron was killed ends by itself after this long without a command."""
 
@@ -92,6 +97,7 @@ class SshRunner:
         self._control = control
         self._socket = control / hashlib.sha256(server.name.encode()).hexdigest()[:8]
         self._opening = threading.Lock()
+        self._sessions = threading.BoundedSemaphore(SESSIONS)
         self._failure: CannotConnect | None = None
         self._failed_at = 0.0
         self._ip = ""
@@ -151,7 +157,8 @@ class SshRunner:
         self.open()
         guarded = ("timeout", "--kill-after=5", f"{timeout:.0f}", *argv)
         local = [*self.ssh("-T"), self.remote(guarded)]
-        done = process.run(self.name, local, argv, stdin=stdin, timeout=timeout + 10)
+        with self._sessions:
+            done = process.run(self.name, local, argv, stdin=stdin, timeout=timeout + 10)
         self._connection_held(done.status, done.stderr)
         if done.status == 124 and check:
             lines = process.last_lines(done.stderr or done.stdout)

@@ -25,7 +25,7 @@ commonly give to private networks between servers."""
 SWARM_PORT = 2377
 DRAIN_SECONDS = 180
 JOIN_SECONDS = 60
-ROLE_SECONDS = 60
+ROLE_SECONDS = 120
 COME_BACK_SECONDS = 20
 UPDATES = 10
 """How often a change of a node is tried while others change it too."""
@@ -273,9 +273,11 @@ def _set(
 
 
 def _change_role(engine: DockerClient, runner: Runner, change: NodeChange) -> None:
-    """Promote or demote a node, and wait until both it and the other managers know.
+    """Promote or demote a node, and wait until it, its certificate and the other managers agree.
 
-    Until then it counts in the majority that every change of the swarm needs.
+    Until then it counts in the majority that every change of the swarm needs. The certificate
+    comes last, some seconds after the rest: a server that is restarted before it has that of a
+    worker joins the managers again as one that nobody lists, and takes their majority with it.
     """
     _set(engine, _find(engine, change.server), role=change.after)
     manager = change.after == "manager"
@@ -284,9 +286,31 @@ def _change_role(engine: DockerClient, runner: Runner, change: NodeChange) -> No
         found = [n for n in engine.api.nodes() if n["Description"]["Hostname"] == change.server]
         reached = [(node.get("ManagerStatus") or {}).get("Reachability") for node in found]
         agreed = reached == ["reachable"] if manager else not any(reached)
-        return agreed and _is_manager(runner) is manager and _is_ready(engine, change.server)
+        return (
+            agreed
+            and _is_manager(runner) is manager
+            and _certified_role(runner) == change.after
+            and _is_ready(engine, change.server)
+        )
 
     until(settled, ROLE_SECONDS, f"{change.server} to be a {change.after}")
+
+
+def _certified_role(runner: Runner) -> str:
+    """The role in the certificate that a server shows to the swarm: manager or worker.
+
+    Swarm writes it as organizational unit `swarm-manager` or `swarm-worker`.
+    """
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    root = runner.run(["docker", "info", "--format", "{{.DockerRootDir}}"]).text
+    shown = runner.run(["cat", f"{root}/swarm/certificates/swarm-node.crt"], check=False)
+    if shown.status:
+        return ""
+    subject = x509.load_pem_x509_certificate(shown.stdout).subject
+    units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    return str(units[0].value).removeprefix("swarm-") if units else ""
 
 
 def label(engine: DockerClient, name: str, key: str, value: str | None) -> None:
