@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import socket
 import ssl
 import subprocess
+import sys
+from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Any
 
@@ -126,6 +130,35 @@ def test_drift_is_shown_exactly_and_repaired(operator: Operator) -> None:
         "{{.Spec.TaskTemplate.ContainerSpec.Env}}",
     )
     assert "X=1" not in env
+
+
+def test_a_plan_that_is_no_longer_true_is_not_carried_out(operator: Operator) -> None:
+    def change(option: str) -> None:
+        operator.on("manager", "docker", "service", "update", "--detach", *option.split(), "hi_web")
+
+    change("--env-add X=1")
+    here, there = pty.openpty()
+    argv = [sys.executable, "-m", "ronron", "--site", str(operator.folder), "apply"]
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(operator.home), "TERM": "dumb"}
+    process = subprocess.Popen(argv, stdin=there, stdout=there, stderr=there, env=environment)
+    os.close(there)
+    said = ""
+    while "[y/N]" not in said:
+        said += os.read(here, 4096).decode()
+    change("--env-add Y=1")
+    os.write(here, b"y\n")
+    with suppress(OSError):  # The terminal's end, when the process has ended.
+        while more := os.read(here, 4096).decode():
+            said += more
+    os.close(here)
+    assert process.wait(60) == 1, said
+    assert "no longer as they were" in said
+    assert {change["field"] for change in operator.plan()} == {
+        "services.web.environment.X",
+        "services.web.environment.Y",
+    }
+    operator.ronron("apply", "--yes")
+    assert operator.plan() == []
 
 
 def test_the_certificate_is_kept_when_the_proxy_restarts(operator: Operator) -> None:

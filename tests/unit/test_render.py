@@ -217,6 +217,22 @@ def test_a_config_whose_file_is_missing_is_a_fault_of_the_recipe(tmp_path: Path)
         render(App(name="a", recipe="x"), load(tmp_path), SITE, {})
 
 
+def test_ports_beside_the_proxy_are_published_one_by_one(tmp_path: Path) -> None:
+    def ports(written: str) -> Any:
+        (tmp_path / "stack.yml").write_text(
+            "x-ronron: {title: X, license: MIT}\n"
+            f"services: {{a: {{image: 'a:1', ports: ['{written}']}}}}\n"
+        )
+        stack = render(App(name="a", recipe="x"), load(tmp_path), SITE, {})
+        return stack.compose["services"]["a"]["ports"]
+
+    expected = {"target": 53, "mode": "host", "protocol": "udp", "published": 5353}
+    assert ports("5353:53/udp") == [expected]
+    for written in ("9000-9005:9000-9005", "10.0.0.5:9000:9000"):
+        with pytest.raises(SiteError, match=rf"services\.a\.ports: {written}: neither"):
+            ports(written)
+
+
 @pytest.mark.parametrize(
     ("upstream", "reference"),
     [

@@ -7,6 +7,7 @@ before the stack can be deployed (configs, secrets, images, folders of volumes) 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -298,19 +299,25 @@ def _service(
         for key, value in limits.model_dump(exclude_none=True).items():
             wanted[key] = value
             deploy["resources"].get("reservations", {}).pop(key, None)
-    body["ports"] = [_host_port(port) for port in body.get("ports") or ()]
+    where = f"services.{image.service}.ports"
+    body["ports"] = [_host_port(port, recipe, where) for port in body.get("ports") or ()]
     if not body["ports"]:
         del body["ports"]
 
 
-def _host_port(port: Any) -> dict[str, Any]:  # noqa: ANN401 - Compose allows three types
+def _host_port(port: Any, recipe: Recipe, where: str) -> dict[str, Any]:  # noqa: ANN401 - Compose allows three types
+    """A published port in its long form, on the server itself; one at a time, for the swarm
+    publishes on all of a server's addresses and knows no ranges there."""
     if isinstance(port, dict):
         return {**port, "mode": "host"}
-    text, _, protocol = str(port).partition("/")
-    published, _, target = text.rpartition(":")
-    entry: dict[str, Any] = {"target": int(target), "mode": "host", "protocol": protocol or "tcp"}
-    if published:
-        entry["published"] = int(published.rpartition(":")[2])
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)(?:/(tcp|udp|sctp))?", str(port))
+    if match is None:
+        text = f"{port}: neither an address nor a range of ports can be published on a server"
+        remedy = "write each port as PUBLISHED:TARGET"
+        raise SiteError([Problem(f"recipes/{recipe.name}/stack.yml", where, text, remedy)])
+    entry: dict[str, Any] = {"target": int(match[2]), "mode": "host", "protocol": match[3] or "tcp"}
+    if match[1]:
+        entry["published"] = int(match[1])
     return entry
 
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ronron.cli import context, output
+from ronron.errors import RonronError
 
 if TYPE_CHECKING:
     from ronron.plan.apply import Done
+    from ronron.plan.model import Plan
+    from ronron.plan.observe import Reality
+    from ronron.plan.session import Session
     from ronron.site.load import LoadedSite
 
 
@@ -50,6 +54,7 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
         lock(session.manager, "ronron apply"),
     ):
         if not made.empty:
+            made, reality = _planned_again(session, made, yes)
             done = carry_out(session, made, reality, seconds=timeout)
         if loaded.site.playbooks:
             from ronron.servers import playbooks
@@ -60,3 +65,21 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
         if item.answer:
             say(f"{item.app} answers at {item.answer.url} (HTTP {item.answer.status})")
     output.note(f"applied in {time.monotonic() - began:.1f} s")
+
+
+def _planned_again(session: Session, shown: Plan, yes: bool) -> tuple[Plan, Reality]:
+    """The plan as it is now that nobody else changes the site: what was shown may have waited.
+
+    Raises RonronError when it is no longer the one that was confirmed.
+    """
+    from ronron.plan.apply import check
+    from ronron.plan.session import plan
+
+    made, reality = plan(session)
+    check(made, reality)
+    if made.changes != shown.changes and not yes:
+        raise RonronError(
+            "the servers are no longer as they were when the plan was shown; nothing was changed",
+            remedy="run ronron apply again and look at the new plan",
+        )
+    return made, reality

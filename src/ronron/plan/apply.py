@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 APPS_AT_ONCE = 4
+MEMBER_ROUNDS = 3
+"""How often the swarm's members are changed and looked at: the swarm, its members, what is left."""
+
 APP_SECONDS = 300.0
 """How long an app may take to run and to answer."""
 
@@ -108,9 +111,12 @@ def access(session: Session) -> Any:  # noqa: ANN401
 
 
 def _members(session: Session) -> Reality:
-    """Change the swarm's membership until nothing is left to change, and look again."""
+    """Change the swarm's membership until nothing is left to change, and look again.
+
+    Raises RonronError that names what is still to change after three rounds.
+    """
     site = session.loaded.site
-    for _ in range(3):
+    for _ in range(MEMBER_ROUNDS):
         reality = observe(session.loaded, session.servers, session.report)
         changes = list(nodes.changes(site, reality.swarm, reality.facts))
         if not changes:
@@ -118,7 +124,17 @@ def _members(session: Session) -> Reality:
         initial = [change for change in changes if change.action == "init"]
         for change in initial or changes:
             nodes.carry_out(change, site, session.servers, reality.facts, session.report)
-    return observe(session.loaded, session.servers, session.report)
+    reality = observe(session.loaded, session.servers, session.report)
+    left = [
+        f"{c.server}: {c.item}: {c.why}" for c in nodes.changes(site, reality.swarm, reality.facts)
+    ]
+    if left:
+        raise RonronError(
+            "the swarm's servers are still not as declared",
+            remedy="run ronron apply again; ronron status shows the servers",
+            details=left,
+        )
+    return reality
 
 
 def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: float) -> Done:
