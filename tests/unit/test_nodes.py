@@ -207,12 +207,14 @@ def test_removing_a_server_that_is_lost_asks_it_nothing() -> None:
     assert [item["Description"]["Hostname"] for item in engine.nodes] == ["manager"]
 
 
-def test_a_server_of_another_swarm_is_not_taken_out_of_it() -> None:
-    manager, _ = complete()
+@pytest.mark.parametrize("action", ["join", "rejoin"])
+def test_a_server_of_another_swarm_is_not_taken_out_of_it(action: nodes.Action) -> None:
+    manager, worker = complete()
     runner = RecordingRunner("worker-1")
-    change = NodeChange("join", "worker-1", "node", None, "worker", "")
+    change = NodeChange(action, "worker-1", "node", None, "worker", "")
     foreign = {"worker-1": facts("worker-1", "active", "foreign")}
-    with served(Engine(nodes=[manager])) as first:
+    members = [manager] if action == "join" else [manager, worker]
+    with served(Engine(nodes=members)) as first:
         runners = {"manager": first, "worker-1": runner}
         with pytest.raises(ServerError, match="worker-1: is already in another swarm"):
             nodes.carry_out(change, SITE, runners, foreign, ignore)

@@ -177,7 +177,7 @@ def _join(
     with engine_of(manager) as engine:
         old = state.observe(engine).node(server.name)
         if facts.swarm_state in ("active", "pending", "error") and not _known(engine, facts):
-            _refuse_foreign(change, server.name)
+            _refuse_foreign(change, facts)
         if change.action == "rejoin":
             if _comes_back(engine, server.name, facts):
                 return
@@ -210,12 +210,13 @@ def _comes_back(engine: DockerClient, name: str, facts: ServerFacts) -> bool:
         return False
 
 
-def _refuse_foreign(change: NodeChange, name: str) -> None:
-    if change.action == "join":
+def _refuse_foreign(change: NodeChange, facts: ServerFacts) -> None:
+    # One that is known by its name and lost its place may leave what is in error anyway.
+    if change.action == "join" or facts.swarm_state != "error":
         raise ServerError(
-            name,
+            change.server,
             "is already in another swarm",
-            remedy=f"on {name}: docker swarm leave --force, if that swarm is not needed",
+            remedy=f"on {change.server}: docker swarm leave --force, if that swarm is not needed",
         )
 
 
