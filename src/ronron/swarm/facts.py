@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ronron.errors import OperatorError
 from ronron.servers.runner import Runner
 
 # Runs on the server; prints one JSON object. `interface` is the one of the default route.
 _SCRIPT = """
 import json, os, subprocess
-facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": []}
+facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
+         "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
     info = ["docker", "info", "--format", "{{json .Swarm}}"]
     done = subprocess.run(info, capture_output=True, timeout=30)
@@ -55,9 +57,19 @@ class ServerFacts:
 
 
 def read(runner: Runner, interface: str | None = None) -> ServerFacts:
-    """Ask the server; `interface` is the network interface to look at instead of the usual one."""
+    """Ask the server; `interface` is the network interface to look at instead of the usual one.
+
+    Raises OperatorError when the server has no such interface.
+    """
     script = f"INTERFACE = {interface!r}\n{_SCRIPT}"
-    return parse(json.loads(runner.run(["python3", "-"], stdin=script.encode(), timeout=60).stdout))
+    done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
+    answer = json.loads(done.stdout)
+    if interface and interface not in answer["interfaces"]:
+        raise OperatorError(
+            f"{runner.name} has no network interface {interface}",
+            remedy=f"ronron.yml: network.interface: one of {', '.join(answer['interfaces'])}",
+        )
+    return parse(answer)
 
 
 def parse(answer: Mapping[str, object]) -> ServerFacts:
