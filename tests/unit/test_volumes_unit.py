@@ -46,6 +46,12 @@ def test_a_database_stays_where_it_is() -> None:
     assert place(found, CONTENT, DATA) == {"content": "manager", "data": "worker-2"}
 
 
+def test_a_database_that_an_app_gets_later_goes_beside_its_other_volumes() -> None:
+    later = Volume("blog", "cache", "database", 999, 999, "0700", ("cache",))
+    found = engine(two={"ronron.volume.blog.data": "true"})
+    assert place(found, later, DATA) == {"cache": "worker-2", "data": "worker-2"}
+
+
 def test_a_lone_database_goes_to_the_server_that_holds_the_fewest() -> None:
     assert place(engine(), DATA) == {"data": "worker-1"}, "workers before managers"
     held = {"ronron.volume.shop.data": "true"}

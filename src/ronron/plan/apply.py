@@ -152,7 +152,7 @@ def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: fl
         supply(session, engine, stack)
         if change.volumes:
             swarm = state.observe(engine)
-            volumes.create(engine, session.servers, change.volumes, swarm, session.report)
+            volumes.create(engine, session.servers, stack.volumes, swarm, session.report)
         about = _about(app, stack)
         stacks.deploy(
             engine, session.manager, stack, secrets, about=about, seconds=seconds,

@@ -28,8 +28,12 @@ def place(volumes: Iterable[Volume], swarm: SwarmState) -> dict[Volume, str]:
     workers before managers. Raises RonronError when there is no server for one.
     """
     placed: dict[Volume, str] = {}
-    # Files first: they are where the storage is, and their app's databases go there too.
-    for volume in sorted(volumes, key=lambda item: item.kind == "database"):
+
+    def fixed_first(volume: Volume) -> tuple[bool, bool]:
+        # Files are where the storage is, and a database stays; new databases go beside them.
+        return volume.kind == "database", not swarm.with_label(volume.label)
+
+    for volume in sorted(volumes, key=fixed_first):
         holders = swarm.with_label(volume.label)
         if not holders and volume.kind == "database":
             beside = [node for node in swarm.nodes if node.name in placed.values()]
@@ -67,7 +71,10 @@ def create(
     swarm: SwarmState,
     report: Report,
 ) -> None:
-    """Make the folders of `volumes`, and label the nodes that hold databases."""
+    """Make the folders of an app's `volumes`, and label the nodes that hold databases.
+
+    All of the app's volumes are given, also those that are there: new ones go beside them.
+    """
     for volume, server in place(volumes, swarm).items():
         with step(report, f"volume {volume.name}", f"{volume.app} on {server}"):
             there = runners[server].run(["test", "-d", volume.path], check=False).status == 0
