@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cloud import Operator, answers, page
-from ronron.catalog.recipe import find
+from ronron.catalog.recipe import builtin_folder, find
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("blog", "hi")]
 
@@ -44,8 +45,23 @@ def test_a_bad_update_is_rolled_back_and_the_old_version_keeps_answering(
 def test_upgrade_and_rollback(operator: Operator) -> None:
     operator.ronron("upgrade", "hi", "--set", "version=2", "--yes")
     assert '<b id="version">2</b>' in page(operator, "hi")
-    operator.ronron("rollback", "hi", "--yes")
+    _, err = operator.ronron("rollback", "hi", "--yes")
     assert '<b id="version">1</b>' in page(operator, "hi")
+    assert "not as it was" not in err
+    assert operator.plan() == []
+
+
+def test_a_rollback_says_that_the_recipe_is_another_now(operator: Operator) -> None:
+    operator.ronron("upgrade", "hi", "--set", "version=3", "--yes")
+    own = operator.folder / "recipes" / "hello"
+    shutil.copytree(builtin_folder() / "hello", own)
+    with (own / "stack.yml").open("a") as stack:
+        stack.write("# An operator's own.\n")
+    try:
+        _, err = operator.ronron("rollback", "hi", "--yes")
+    finally:
+        shutil.rmtree(own)
+    assert "the recipe hello is not as it was then" in err
     assert operator.plan() == []
 
 

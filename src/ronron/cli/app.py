@@ -221,6 +221,7 @@ def rollback(
     """Bring back what ran before the last change, as it was, and apps/NAME.yml with it."""
     from ronron.plan import deploying
     from ronron.plan.lock import lock
+    from ronron.plan.make import recipe_of
     from ronron.swarm import stacks, state
     from ronron.swarm.engines import engine_of
 
@@ -247,8 +248,15 @@ def rollback(
         engine_of(session.manager) as engine,
     ):
         stacks.roll_back(engine, session.manager, name, revision, timeout, session.report)
-    deploying.restored(loaded, found[0].content["app"])
+        site = deploying.restored(loaded, found[0].content["app"])
+        app = site.app(name)
+        source = recipe_of(app, site, session.catalog)
     output.result(f"{name} is as in revision {revision}")
+    if source.digest != found[0].content["recipe_digest"]:
+        what = app.stack or f"the recipe {app.recipe}"
+        output.note(
+            f"{what} is not as it was then: put it back too, or the next apply changes {name}"
+        )
 
 
 @contextmanager
