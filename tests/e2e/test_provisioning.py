@@ -42,7 +42,9 @@ def cloud() -> Iterator[Lab]:
         lab.down(NAME, keep_images=True)
 
 
-def write_site(folder: Path, cloud: Lab, *, user: str = "root", more: str = "") -> LoadedSite:
+def write_site(
+    folder: Path, cloud: Lab, *, user: str = "root", more: str = "", encrypted: bool = False
+) -> LoadedSite:
     folder.mkdir(exist_ok=True)
     lines = [
         "name: provisioned",
@@ -50,6 +52,7 @@ def write_site(folder: Path, cloud: Lab, *, user: str = "root", more: str = "") 
         "contact: admin@example.org",
         f"resolver: {cloud.resolver}",
         f"ssh: {{key: {cloud.ssh_key}}}",
+        f"network: {{encrypted: {str(encrypted).lower()}}}",
         "servers:",
     ]
     for server in cloud.servers:
@@ -228,6 +231,17 @@ def test_a_stopped_server_hides_no_other(provisioned: object, cloud: Lab, site: 
     assert cloud.server("worker-2").address in str(failure)
     assert found["worker-1"].fit
     assert not found["worker-2"].fit
+
+
+def test_a_kernel_that_cannot_encrypt_is_told_where_the_site_encrypts(
+    provisioned: object, cloud: Lab, tmp_path: Path
+) -> None:
+    site = write_site(tmp_path / "encrypting", cloud, encrypted=True)
+    with connections(site) as opened:
+        found = check(site, opened)
+    assert [one.fit for one in found] == [cloud.encrypted_networks] * len(SERVERS)
+    told = [str(finding) for one in found for finding in one.findings]
+    assert any("cannot encrypt" in text for text in told) is not cloud.encrypted_networks
 
 
 def test_a_changed_host_key_is_refused_with_both_fingerprints(

@@ -25,6 +25,7 @@ from ronron.lab.model import (
     resource,
     server_names,
 )
+from ronron.servers.check import ENCRYPTION_TEST
 from ronron.servers.hostkeys import HostKey
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ if TYPE_CHECKING:
 
 _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 _KEY = "id_ed25519"
-# An ESP association as Docker makes them for encrypted networks, in a network namespace aside.
-_ENCRYPTION_TEST = [
-    *("unshare", "--net", "ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2"),
-    *("proto", "esp", "spi", "1", "mode", "transport"),
-    *("aead", "rfc4106(gcm(aes))", "0x" + 20 * "01", "64"),
-]
 
 
 def up(name: str = "lab", servers: int | None = None, *, report: Report = ignore) -> Lab:
@@ -274,7 +269,7 @@ def _read(engine: DockerClient, name: str) -> Lab | None:
         https_port=https,
         ssh_key=folder(name) / _KEY,
         encrypted_networks=manager.status == "running"
-        and containers.execute(manager, _ENCRYPTION_TEST)[0] == 0,
+        and containers.execute(manager, list(ENCRYPTION_TEST))[0] == 0,
     )
 
 

@@ -22,6 +22,14 @@ LEAST_MEMORY = GIB // 2
 WEB_PORTS = (80, 443)
 OURS = ("docker-proxy", "dockerd")
 """Programs that hold a port on behalf of a container."""
+ENCRYPTION_TEST = (
+    *("unshare", "--net", "ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2"),
+    *("proto", "esp", "spi", "1", "mode", "transport"),
+    *("aead", "rfc4106(gcm(aes))", "0x" + 20 * "01", "64"),
+)
+"""Makes an ESP association as Docker does for encrypted networks, in a network namespace aside.
+Fails (2: refused by the kernel) where such networks would carry no packet."""
+REFUSED = 2
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -70,17 +78,17 @@ def check(
     """Look at all servers of the site, or at those named, at once; in the site's order."""
     wanted = list(loaded.site.servers if names is None else names)
 
-    def look(runner: Runner) -> Facts:
+    site = loaded.site
+
+    def look(runner: Runner) -> ServerCheck:
         with step(report, "check", runner.name):
-            return facts(runner, Query(ports=WEB_PORTS))
+            seen = facts(runner, Query(ports=WEB_PORTS))
+            found = judge(seen, site.servers[runner.name].is_manager)
+            network = _network(runner) if site.network.encrypted else ()
+            return ServerCheck(runner.name, seen, (*found, *network))
 
     found, failures = connections.on_each(look, wanted)
-    return [
-        ServerCheck(name, found[name], judge(found[name], loaded.site.servers[name].is_manager))
-        if name in found
-        else unreachable(name, failures[name])
-        for name in wanted
-    ]
+    return [found.get(name) or unreachable(name, failures[name]) for name in wanted]
 
 
 def unreachable(name: str, error: ServerError) -> ServerCheck:
@@ -124,6 +132,15 @@ def _system(seen: Facts) -> Iterable[Finding]:
         yield Finding(f"{name} is too old", remedy)
     if seen.machine not in MACHINES:
         yield Finding(f"{seen.machine} processors are not supported", "use amd64 or arm64")
+
+
+def _network(runner: Runner) -> Iterable[Finding]:
+    if runner.run(ENCRYPTION_TEST, check=False).status == REFUSED:
+        yield Finding(
+            "its kernel cannot encrypt the network between servers: apps would not be reached",
+            "install a kernel with ESP, or set network: {encrypted: false} in ronron.yml where "
+            "the servers share a private network",
+        )
 
 
 def _disks(seen: Facts) -> Iterable[Finding]:
