@@ -1,0 +1,152 @@
+"""Programs of the recipes', run as their services would run them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ronron.catalog.recipe import builtin_folder
+
+RECIPES = builtin_folder()
+AWKWARD = "a 'quoted\" $word\\ & ? €"
+MAIL = {
+    "MAIL_HOST": "relay.example.org",
+    "MAIL_PORT": "587",
+    "MAIL_SECURITY": "starttls",
+    "MAIL_USER": "site",
+    "MAIL_FROM": "site@example.org",
+}
+NO_MAIL = {**dict.fromkeys(MAIL, ""), "MAIL_PORT": "25", "MAIL_SECURITY": "starttls"}
+
+needs_php = pytest.mark.skipif(not shutil.which("php"), reason="there is no PHP")
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """A folder of secrets as a service sees them."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name in ("admin_password", "db_password", "mail_password"):
+        (folder / name).write_text(f"{name} {AWKWARD}")
+    return folder
+
+
+def run(argv: list[object], cwd: Path, **environment: str) -> str:
+    """What a program prints; it must succeed."""
+    done = subprocess.run(
+        [str(word) for word in argv],
+        cwd=cwd,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def exported(recipe: str, secrets: Path, tmp_path: Path, **environment: str) -> dict[str, str]:
+    """The variables that a recipe's `with-settings.sh` leaves to the program that it starts."""
+    source = (RECIPES / recipe / "with-settings.sh").read_text("utf-8")
+    script = tmp_path / "with-settings.sh"
+    script.write_text(source.replace("/run/secrets", str(secrets)))
+    shell = "bash" if source.startswith("#!/bin/bash") else "sh"
+    lines = run([shell, script, "env", "-0"], tmp_path, **environment).split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
+# Joomla's configuration is a class, which is written anew.
+
+JOOMLA = """<?php
+class JConfig {
+	public $sitename = 'It\\'s ours';
+	public $password = 'old';
+	public $mailonline = true;
+	public $mailer = 'mail';
+	public $mailfrom = 'cat@example.org';
+	public $smtpauth = false;
+	public $smtpuser = '';
+	public $smtppass = '';
+	public $smtphost = 'localhost';
+	public $smtpsecure = 'none';
+	public $smtpport = 25;
+}
+"""
+
+
+def joomla(folder: Path, secrets: Path, **environment: str) -> dict[str, object]:
+    import json
+
+    run(["php", RECIPES / "joomla" / "settings.php", folder, secrets], folder, **environment)
+    code = "require $argv[1]; echo json_encode(new JConfig());"
+    read: dict[str, object] = json.loads(
+        run(["php", "-r", code, folder / "configuration.php"], folder)
+    )
+    return read
+
+
+@needs_php
+def test_joomla_gets_the_databases_password_and_the_relay(tmp_path: Path, secrets: Path) -> None:
+    (tmp_path / "configuration.php").write_text(JOOMLA)
+    settings = joomla(tmp_path, secrets, **MAIL)
+    assert settings["password"] == f"db_password {AWKWARD}"
+    assert settings["smtppass"] == f"mail_password {AWKWARD}"
+    assert settings["sitename"] == "It's ours"
+    assert (settings["mailer"], settings["smtphost"], settings["smtpport"]) == (
+        "smtp",
+        "relay.example.org",
+        587,
+    )
+    assert (settings["smtpsecure"], settings["smtpauth"]) == ("tls", True)
+    assert settings["mailfrom"] == "site@example.org"
+    assert (tmp_path / "configuration.php").stat().st_mode & 0o077 == 0
+
+
+@needs_php
+def test_joomlas_mail_is_its_own_without_a_relay(tmp_path: Path, secrets: Path) -> None:
+    (tmp_path / "configuration.php").write_text(JOOMLA)
+    settings = joomla(tmp_path, secrets, **NO_MAIL)
+    assert (settings["mailer"], settings["mailfrom"]) == ("mail", "cat@example.org")
+    before = (tmp_path / "configuration.php").stat().st_mtime_ns
+    assert joomla(tmp_path, secrets, **NO_MAIL) == settings
+    assert (tmp_path / "configuration.php").stat().st_mtime_ns == before
+
+
+@needs_php
+def test_a_joomla_that_is_not_set_up_is_left_alone(tmp_path: Path, secrets: Path) -> None:
+    run(["php", RECIPES / "joomla" / "settings.php", tmp_path, secrets], tmp_path, **MAIL)
+    assert not (tmp_path / "configuration.php").exists()
+
+
+@needs_php
+@pytest.mark.parametrize(("security", "name"), [("tls", "ssl"), ("none", "none")])
+def test_joomlas_names_of_encryption(
+    tmp_path: Path, secrets: Path, security: str, name: str
+) -> None:
+    (tmp_path / "configuration.php").write_text(JOOMLA)
+    mail = {**MAIL, "MAIL_SECURITY": security, "MAIL_USER": ""}
+    settings = joomla(tmp_path, secrets, **mail)
+    assert (settings["smtpsecure"], settings["smtpauth"], settings["smtppass"]) == (name, False, "")
+
+
+# PeerTube's settings are variables.
+
+
+def test_peertube_sends_mail_where_a_relay_is_named_alone(tmp_path: Path, secrets: Path) -> None:
+    (secrets / "app_secret").write_text("secret")
+    without = exported("peertube", secrets, tmp_path, **NO_MAIL)
+    assert without["PEERTUBE_DB_PASSWORD"] == f"db_password {AWKWARD}"
+    assert without["PT_INITIAL_ROOT_PASSWORD"] == f"admin_password {AWKWARD}"
+    assert not [name for name in without if name.startswith("PEERTUBE_SMTP")]
+    found = exported("peertube", secrets, tmp_path, **MAIL)
+    assert found["PEERTUBE_SMTP_HOSTNAME"] == "relay.example.org"
+    assert found["PEERTUBE_SMTP_PASSWORD"] == f"mail_password {AWKWARD}"
+    assert (found["PEERTUBE_SMTP_TLS"], found["PEERTUBE_SMTP_DISABLE_STARTTLS"]) == (
+        "false",
+        "false",
+    )
+    tls = exported("peertube", secrets, tmp_path, **{**MAIL, "MAIL_SECURITY": "tls"})
+    assert tls["PEERTUBE_SMTP_TLS"] == "true"
