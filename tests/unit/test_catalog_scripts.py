@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -78,8 +79,6 @@ class JConfig {
 
 
 def joomla(folder: Path, secrets: Path, **environment: str) -> dict[str, object]:
-    import json
-
     run(["php", RECIPES / "joomla" / "settings.php", folder, secrets], folder, **environment)
     code = "require $argv[1]; echo json_encode(new JConfig());"
     read: dict[str, object] = json.loads(
@@ -150,3 +149,128 @@ def test_peertube_sends_mail_where_a_relay_is_named_alone(tmp_path: Path, secret
     )
     tls = exported("peertube", secrets, tmp_path, **{**MAIL, "MAIL_SECURITY": "tls"})
     assert tls["PEERTUBE_SMTP_TLS"] == "true"
+
+
+# Rocket.Chat's database is told by mongosh, which runs nowhere here: Node with its two words does.
+
+MONGOSH = """
+const events = []
+const root = process.env.IS_PASSWORD
+globalThis.connect = (uri) => {
+  const given = decodeURIComponent(uri.match(/^mongodb:..root:(.*)@127.0.0.1:27017/)[1])
+  const refused = Object.assign(new Error(`not ${given}`), { codeName: 'AuthenticationFailed' })
+  if (given !== root) throw refused
+  return {
+    getSiblingDB: (name) => ({ updateUser: (user, to) => events.push([name, user, to.pwd]) }),
+    adminCommand: (command) => {
+      events.push(command)
+      const code = process.env.STATUS
+      if (command.replSetGetStatus && code) throw Object.assign(new Error(code), { codeName: code })
+    },
+  }
+}
+process.on('exit', () => console.log(JSON.stringify(events)))
+require(process.argv[2])
+"""
+
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="there is no Node")
+
+
+def mongosh(name: str, secrets: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    source = (RECIPES / "rocketchat" / name).read_text("utf-8")
+    script = secrets.parent / name
+    script.write_text(source.replace("/run/secrets", str(secrets)))
+    (secrets / "db_root_password").write_text(f"root {AWKWARD}")
+    node = shutil.which("node") or "node"
+    (secrets.parent / "mongosh.js").write_text(MONGOSH)
+    return subprocess.run(
+        [node, secrets.parent / "mongosh.js", script],
+        env={"PATH": "/usr/bin:/bin", "IS_PASSWORD": f"root {AWKWARD}", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+@needs_node
+def test_rocketchats_database_gets_a_new_password(secrets: Path) -> None:
+    user = {"CHANGED_USER": "rocketchat", "CHANGED_DATABASE": "rocketchat"}
+    done = mongosh(
+        "change-password.js", secrets, **user, OLD_PASSWORD="old", NEW_PASSWORD=f"new {AWKWARD}"
+    )
+    assert json.loads(done.stdout) == [["rocketchat", "rocketchat", f"new {AWKWARD}"]]
+
+
+@needs_node
+@pytest.mark.parametrize("changed_already", [False, True])
+def test_the_root_of_rocketchats_database_gets_a_new_password_twice(
+    secrets: Path, changed_already: bool
+) -> None:
+    old, new = f"old {AWKWARD}", f"new {AWKWARD}"
+    done = mongosh(
+        "change-password.js",
+        secrets,
+        CHANGED_USER="root",
+        CHANGED_DATABASE="admin",
+        OLD_PASSWORD=old,
+        NEW_PASSWORD=new,
+        IS_PASSWORD=new if changed_already else old,
+    )
+    assert json.loads(done.stdout) == [["admin", "root", new]]
+
+
+@needs_node
+def test_what_rocketchats_database_says_shows_no_password(secrets: Path) -> None:
+    user = {"CHANGED_USER": "root", "CHANGED_DATABASE": "admin"}
+    done = mongosh(
+        "change-password.js", secrets, **user, OLD_PASSWORD="an-old-one", NEW_PASSWORD="a-new-one"
+    )
+    assert done.returncode == 1
+    assert done.stderr == "change-password.sh: AuthenticationFailed\n"
+    assert done.stdout == "[]\n"
+
+
+@needs_node
+def test_rocketchats_database_becomes_a_replica_set_once(secrets: Path) -> None:
+    done = mongosh("replica-set.js", secrets, STATUS="NotYetInitialized")
+    assert [next(iter(command)) for command in json.loads(done.stdout)] == [
+        "replSetGetStatus",
+        "replSetInitiate",
+    ]
+    done = mongosh("replica-set.js", secrets)
+    assert [next(iter(command)) for command in json.loads(done.stdout)] == ["replSetGetStatus"]
+    assert mongosh("replica-set.js", secrets, STATUS="Unauthorized").returncode != 0
+
+
+@needs_node
+def test_change_password_hands_both_lines_to_mongosh(tmp_path: Path) -> None:
+    (tmp_path / "mongosh").write_text('#!/bin/sh\necho "$*"\nenv -0\n')
+    (tmp_path / "mongosh").chmod(0o755)
+    done = subprocess.run(
+        ["bash", RECIPES / "rocketchat" / "change-password.sh", "rocketchat", "rocketchat"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        input=f"old {AWKWARD}\nnew {AWKWARD}\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    arguments, _, variables = done.stdout.partition("\n")
+    assert arguments == "--nodb --quiet /change-password.js"
+    assert f"OLD_PASSWORD=old {AWKWARD}" in variables.split("\0")
+    assert f"NEW_PASSWORD=new {AWKWARD}" in variables.split("\0")
+
+
+def test_rocketchat_sends_mail_where_a_relay_is_named_alone(tmp_path: Path, secrets: Path) -> None:
+    (secrets / "db_password").write_text("Abc123")
+    without = exported("rocketchat", secrets, tmp_path, **NO_MAIL)
+    assert without["MONGO_URL"].startswith("mongodb://rocketchat:Abc123@db:27017/rocketchat?")
+    assert without["ADMIN_PASS"] == f"admin_password {AWKWARD}"
+    assert not [name for name in without if "SMTP" in name]
+    found = exported("rocketchat", secrets, tmp_path, **MAIL)
+    assert found["OVERWRITE_SETTING_SMTP_Password"] == f"mail_password {AWKWARD}"
+    assert found["OVERWRITE_SETTING_SMTP_Protocol"] == "smtp"
+    assert found["OVERWRITE_SETTING_SMTP_IgnoreTLS"] == "false"
+    tls = exported("rocketchat", secrets, tmp_path, **{**MAIL, "MAIL_SECURITY": "tls"})
+    assert tls["OVERWRITE_SETTING_SMTP_Protocol"] == "smtps"
+    user = exported("rocketchat", secrets, tmp_path, **{**MAIL, "MAIL_USER": ""})
+    assert user["OVERWRITE_SETTING_SMTP_Password"] == ""
