@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -274,3 +276,147 @@ def test_rocketchat_sends_mail_where_a_relay_is_named_alone(tmp_path: Path, secr
     assert tls["OVERWRITE_SETTING_SMTP_Protocol"] == "smtps"
     user = exported("rocketchat", secrets, tmp_path, **{**MAIL, "MAIL_USER": ""})
     assert user["OVERWRITE_SETTING_SMTP_Password"] == ""
+
+
+# PrestaShop is set up by programs of the recipe's: upstream's own want to be root.
+
+PARAMETERS = (
+    """<?php return ['parameters' => ['database_password' => 'old', 'secret' => "it's"]];"""
+)
+TABLE = """
+CREATE TABLE ps_configuration (
+    id_configuration INTEGER PRIMARY KEY, id_shop_group INTEGER, id_shop INTEGER,
+    name TEXT, value TEXT, date_add TEXT, date_upd TEXT
+);
+INSERT INTO ps_configuration (name, value) VALUES ('PS_MAIL_METHOD', '3'), ('PS_LOGO', 'a.png');
+"""
+
+needs_php_and_sqlite = pytest.mark.skipif(
+    not shutil.which("php")
+    or "pdo_sqlite" not in subprocess.run(["php", "-m"], capture_output=True, text=True).stdout,
+    reason="there is no PHP with SQLite",
+)
+
+
+def prestashop(shop: Path, secrets: Path, **environment: str) -> tuple[str, dict[str, str]]:
+    """The password in PrestaShop's parameters and its settings, after a start."""
+    database = shop / "shop.sqlite"
+    run(
+        ["php", RECIPES / "prestashop" / "settings.php"],
+        shop,
+        SHOP=str(shop),
+        SECRETS=str(secrets),
+        DATABASE=f"sqlite:{database}",
+        **environment,
+    )
+    code = "echo json_encode(require $argv[1]);"
+    parameters = json.loads(run(["php", "-r", code, shop / "app/config/parameters.php"], shop))
+    assert parameters["parameters"]["secret"] == "it's"
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute("SELECT name, value FROM ps_configuration").fetchall()
+    assert len(rows) == len(dict(rows))
+    return parameters["parameters"]["database_password"], dict(rows)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "app" / "config").mkdir(parents=True)
+    (tmp_path / "app" / "config" / "parameters.php").write_text(PARAMETERS)
+    with sqlite3.connect(tmp_path / "shop.sqlite") as connection:
+        connection.executescript(TABLE)
+    return tmp_path
+
+
+@needs_php_and_sqlite
+def test_prestashop_gets_the_databases_password_and_the_relay(shop: Path, secrets: Path) -> None:
+    for _ in range(2):
+        password, settings = prestashop(shop, secrets, **MAIL)
+        assert password == f"db_password {AWKWARD}"
+        assert settings == {
+            "PS_LOGO": "a.png",
+            "PS_MAIL_METHOD": "2",
+            "PS_MAIL_SERVER": "relay.example.org",
+            "PS_MAIL_SMTP_PORT": "587",
+            "PS_MAIL_SMTP_ENCRYPTION": "tls",
+            "PS_MAIL_USER": "site",
+            "PS_MAIL_PASSWD": f"mail_password {AWKWARD}",
+            "PS_SHOP_EMAIL": "site@example.org",
+        }
+
+
+@needs_php_and_sqlite
+def test_prestashops_mail_is_its_own_without_a_relay(shop: Path, secrets: Path) -> None:
+    password, settings = prestashop(shop, secrets, **NO_MAIL)
+    assert password == f"db_password {AWKWARD}"
+    assert settings == {"PS_LOGO": "a.png", "PS_MAIL_METHOD": "3"}
+
+
+@needs_php
+def test_prestashops_installer_gets_its_arguments_from_within(
+    tmp_path: Path, secrets: Path
+) -> None:
+    (tmp_path / "install").mkdir()
+    (tmp_path / "install" / "index_cli.php").write_text(
+        "<?php echo json_encode([$argc, $argv, file_get_contents('/proc/self/cmdline')]); exit(0);"
+    )
+    count, arguments, seen = json.loads(
+        run(
+            ["php", RECIPES / "prestashop" / "install.php"],
+            tmp_path,
+            SHOP=str(tmp_path),
+            SECRETS=str(secrets),
+            DOMAIN="shop.example.org",
+        )
+    )
+    assert count == len(arguments)
+    assert "--domain=shop.example.org" in arguments
+    assert f"--db_password=db_password {AWKWARD}" in arguments
+    assert f"--password=admin_password {AWKWARD}" in arguments
+    assert AWKWARD not in seen
+
+
+def test_prestashop_is_set_up_once_and_again_when_it_was_interrupted(tmp_path: Path) -> None:
+    source, shop, programs = tmp_path / "source", tmp_path / "html", tmp_path / "bin"
+    for folder in (source / "admin", source / "install", source / "modules", shop, programs):
+        folder.mkdir(parents=True)
+    (source / "index.php").touch()
+    log = tmp_path / "log"
+    (programs / "php").write_text(f'#!/bin/sh\necho "$*" >> {log}\n[ ! -e {tmp_path}/broken ]\n')
+    (programs / "php").chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        script = tmp_path / "start.sh"
+        text = (RECIPES / "prestashop" / "start.sh").read_text("utf-8")
+        script.write_text(text.replace("3306", str(database.getsockname()[1])))
+
+        def start(folder: str = "backoffice") -> int:
+            return subprocess.run(
+                ["bash", script, "sh", "-c", "exit 7"],
+                env={
+                    "PATH": f"{programs}:/usr/bin:/bin",
+                    "SHOP": str(shop),
+                    "SOURCE": str(source),
+                    "ADMIN_FOLDER": folder,
+                    "DB_SERVER": "127.0.0.1",
+                },
+                timeout=30,
+                check=False,
+            ).returncode
+
+        assert start("modules") == 1
+        (tmp_path / "broken").touch()
+        assert start() == 1
+        assert (shop / "install").is_dir()
+        (tmp_path / "broken").unlink()
+        assert start() == 7
+        assert not (shop / "install").exists()
+        assert (shop / "backoffice").is_dir()
+        assert not (shop / "admin").exists()
+        assert start() == 7
+        assert start("elsewhere") == 1
+    installed = "-d memory_limit=-1 /install.php"
+    assert log.read_text().splitlines() == [
+        installed,
+        installed,
+        "/settings.php",
+        "/settings.php",
+    ]
