@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
+import os
+import queue
 import shutil
 import socket
 import sqlite3
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -420,3 +426,185 @@ def test_prestashop_is_set_up_once_and_again_when_it_was_interrupted(tmp_path: P
         "/settings.php",
         "/settings.php",
     ]
+
+
+# ownCloud
+
+
+def test_owncloud_sends_mail_where_a_relay_is_named_alone(tmp_path: Path, secrets: Path) -> None:
+    without = exported("owncloud", secrets, tmp_path, **NO_MAIL)
+    assert without["OWNCLOUD_DB_PASSWORD"] == f"db_password {AWKWARD}"
+    assert without["OWNCLOUD_ADMIN_PASSWORD"] == f"admin_password {AWKWARD}"
+    assert not [name for name in without if name.startswith("OWNCLOUD_MAIL")]
+    found = exported("owncloud", secrets, tmp_path, **MAIL)
+    assert {
+        name[14:]: text for name, text in found.items() if name.startswith("OWNCLOUD_MAIL")
+    } == {
+        "SMTP_MODE": "smtp",
+        "SMTP_HOST": "relay.example.org",
+        "SMTP_PORT": "587",
+        "SMTP_SECURE": "tls",
+        "SMTP_AUTH": "true",
+        "SMTP_AUTH_TYPE": "LOGIN",
+        "SMTP_NAME": "site",
+        "SMTP_PASSWORD": f"mail_password {AWKWARD}",
+        "FROM_ADDRESS": "site",
+        "DOMAIN": "example.org",
+    }
+    plain = {**MAIL, "MAIL_SECURITY": "none", "MAIL_USER": ""}
+    assert not {"OWNCLOUD_MAIL_SMTP_SECURE", "OWNCLOUD_MAIL_SMTP_PASSWORD"} & set(
+        exported("owncloud", secrets, tmp_path, **plain)
+    )
+
+
+@pytest.mark.parametrize("status", ["success", "error"])
+def test_ownclouds_jobs_give_a_sign_of_life_when_they_succeed(tmp_path: Path, status: str) -> None:
+    asked: queue.Queue[str] = queue.Queue()
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.put(f"{self.headers['Host']}{self.path}")
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"status": status}).replace(" ", "").encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    succeeded = tmp_path / "succeeded"
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        loop = subprocess.Popen(
+            ["sh", RECIPES / "owncloud" / "cron-loop.sh"],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "DOMAIN": "cloud.example.org",
+                "WEB": f"127.0.0.1:{server.server_port}",
+                "PAUSE": "0.1",
+                "SUCCEEDED": str(succeeded),
+            },
+        )
+        # What the first call left is there when the next is made.
+        assert {asked.get(timeout=20) for _ in range(2)} == {"cloud.example.org/cron.php"}
+        assert succeeded.exists() is (status == "success")
+        loop.terminate()
+        assert loop.wait(timeout=20) == 0
+        server.shutdown()
+
+
+# Invoice Ninja
+
+
+def test_invoice_ninja_sends_mail_where_a_relay_is_named_alone(
+    tmp_path: Path, secrets: Path
+) -> None:
+    (secrets / "app_key").write_text("0123456789abcdefghijklmnopqrstuv\n")
+    without = exported("invoiceninja", secrets, tmp_path, **NO_MAIL)
+    assert without["DB_PASSWORD"] == f"db_password {AWKWARD}"
+    key = without["APP_KEY"].removeprefix("base64:")
+    assert base64.b64decode(key) == b"0123456789abcdefghijklmnopqrstuv"
+    assert without["MAIL_MAILER"] == "log"
+    assert "MAIL_HOST" not in without
+    found = exported("invoiceninja", secrets, tmp_path, **MAIL)
+    assert (found["MAIL_MAILER"], found["MAIL_HOST"]) == ("smtp", "relay.example.org")
+    assert (found["MAIL_USERNAME"], found["MAIL_ENCRYPTION"]) == ("site", "tls")
+    assert found["MAIL_PASSWORD"] == f"mail_password {AWKWARD}"
+    exported(
+        "invoiceninja", secrets, tmp_path, **{**MAIL, "MAIL_SECURITY": "tls", "MAIL_PORT": "465"}
+    )
+    with pytest.raises(AssertionError, match="465"):
+        exported("invoiceninja", secrets, tmp_path, **{**MAIL, "MAIL_SECURITY": "tls"})
+
+
+@needs_php
+def test_fpm_ping_hears_whether_php_answers(tmp_path: Path) -> None:
+    programs = sorted(Path("/usr/sbin").glob("php-fpm*"))
+    if not programs:
+        pytest.skip("there is no PHP-FPM")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ping = ["php", str(RECIPES / "invoiceninja" / "fpm-ping.php"), f"127.0.0.1:{port}"]
+    assert subprocess.run(ping, timeout=30, check=False).returncode == 1
+    own = (RECIPES / "invoiceninja" / "fpm.conf").read_text("utf-8")
+    (tmp_path / "fpm.conf").write_text(
+        f"[global]\nerror_log = {tmp_path}/log\n[www]\nlisten = 127.0.0.1:{port}\n"
+        f"user = www-data\ngroup = www-data\npm = static\npm.max_children = 1\n{own}"
+    )
+    root = ["-R"] if os.geteuid() == 0 else []
+    fpm = subprocess.Popen([programs[0], "-F", "-y", tmp_path / "fpm.conf", *root])
+    try:
+        deadline = time.monotonic() + 30
+        while subprocess.run(ping, timeout=30, check=False).returncode != 0:
+            assert fpm.poll() is None
+            assert time.monotonic() < deadline
+    finally:
+        fpm.terminate()
+        fpm.wait(timeout=20)
+
+
+def test_invoice_ninja_is_set_up_once(tmp_path: Path, secrets: Path) -> None:
+    shop, programs = tmp_path / "html", tmp_path / "bin"
+    for folder in (shop / "public", shop / "storage", tmp_path / "new", programs):
+        folder.mkdir(parents=True)
+    (shop / "VERSION.txt").write_text("5.13.53")
+    (shop / "public" / "old").touch()
+    (tmp_path / "new" / "index.php").touch()
+    log = tmp_path / "log"
+    (programs / "php").write_text(
+        f'#!/bin/bash\necho "$*" >> {log}\n'
+        f'case "$*" in *Account::first*) cat {tmp_path}/account ;; esac\n'
+        f'case "$*" in *create-account*) printf %s "$IN_PASSWORD" > {tmp_path}/password ;; esac\n'
+    )
+    (programs / "php").chmod(0o755)
+    (tmp_path / "account").write_text("none")
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        script = tmp_path / "start.sh"
+        text = (RECIPES / "invoiceninja" / "start.sh").read_text("utf-8")
+        for old, new in (
+            ("/var/www/html", shop),
+            ("/tmp/public", tmp_path / "new"),  # noqa: S108 - the image's
+            ("/run/secrets", secrets),
+        ):
+            text = text.replace(old, str(new))
+        script.write_text(text)
+        environment = {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(database.getsockname()[1]),
+        }
+        argv = ["bash", str(script), "sh", "-c", "test -z ${IN_PASSWORD:-} && exit 7"]
+        assert subprocess.run(argv, env=environment, timeout=30, check=False).returncode == 7
+        assert (tmp_path / "password").read_text() == f"admin_password {AWKWARD}"
+        assert AWKWARD not in log.read_text()
+        assert sorted(path.name for path in (shop / "public").iterdir()) == [
+            ".version",
+            "index.php",
+        ]
+        (tmp_path / "account").write_text("there")
+        log.unlink()
+        assert subprocess.run(argv, env=environment, timeout=30, check=False).returncode == 7
+        assert "create-account" not in log.read_text()
+        assert "artisan migrate --force" in log.read_text()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_invoice_ninjas_worker_gives_a_sign_of_life_when_it_succeeds(
+    tmp_path: Path, works: bool
+) -> None:
+    (tmp_path / "php").write_text(f"#!/bin/sh\necho run\nexit {0 if works else 1}\n")
+    (tmp_path / "php").chmod(0o755)
+    text = (RECIPES / "invoiceninja" / "loop.sh").read_text("utf-8")
+    text = text.replace("/var/www/html", str(tmp_path))
+    text = text.replace("/var/tmp", str(tmp_path))  # noqa: S108 - the service's
+    (tmp_path / "loop.sh").write_text(text.replace("pause=2", "pause=0.1"))
+    loop = subprocess.Popen(
+        ["bash", tmp_path / "loop.sh", "worker"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert loop.stdout is not None
+    assert [loop.stdout.readline() for _ in range(2)] == ["run\n", "run\n"]
+    assert (tmp_path / "succeeded").exists() is works
+    loop.terminate()
+    assert loop.wait(timeout=20) == 0
