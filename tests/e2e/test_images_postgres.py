@@ -110,7 +110,7 @@ def test_as_root_it_takes_the_folder_and_runs_scripts_once(box: Box) -> None:
         "CREATE TABLE made (n INT); INSERT INTO made VALUES (7)"
     )
     (box.folder / "2-more.sh").write_text(
-        'psql --username="$POSTGRES_USER" --command="INSERT INTO made VALUES (8)" "$POSTGRES_USER"\n'
+        'psql -U "$POSTGRES_USER" -c "INSERT INTO made VALUES (8)" "$POSTGRES_USER"\n'
     )
     database = box.engine.containers.create(
         image,
