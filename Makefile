@@ -12,6 +12,7 @@ try: ## From nothing to a blog over HTTPS, on three disposable servers of this c
 test: ## Run all tests: unit, integration, end to end on disposable servers
 	@scripts/setup
 	@scripts/host
+	@scripts/interpreters
 	@.venv/bin/pytest
 
 test-unit: ## Run the tests that need neither Docker nor root
