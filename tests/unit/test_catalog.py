@@ -150,6 +150,26 @@ def test_mail_goes_nowhere_unless_a_relay_is_named(recipe: Recipe) -> None:
     assert "relay.example.org" not in rendered(recipe).text
 
 
+@each_app
+def test_a_relay_that_wants_a_password_gets_it_from_a_secret(recipe: Recipe) -> None:
+    parameters = recipe.extension.parameters
+    if "mail_user" not in parameters:
+        return
+    assert parameters["mail_security"].choices == ("starttls", "tls", "none")
+    assert parameters["mail_user"].default == ""
+    assert "mail_password" in recipe.extension.secrets
+    with_user = rendered(recipe, mail_host="relay", mail_user="who", mail_security="tls")
+    readers = [
+        service
+        for service, body in with_user.compose["services"].items()
+        if (body.get("environment") or {}).get("MAIL_USER") == "who"
+    ]
+    assert readers
+    for service in readers:
+        assert with_user.compose["services"][service]["environment"]["MAIL_SECURITY"] == "tls"
+        assert "mail_password" in recipe.services[service]["secrets"]
+
+
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
