@@ -42,9 +42,16 @@ class _ToManager(httpx.HTTPTransport):
         super().__init__(verify=trusted)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["sni_hostname"] = request.url.host
-        request.url = request.url.copy_with(host=self.address)
-        return super().handle_request(request)
+        # A request of its own: cookies are the name's, not the address's.
+        return super().handle_request(
+            httpx.Request(
+                request.method,
+                request.url.copy_with(host=self.address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": request.url.host},
+            )
+        )
 
 
 def said(answer: httpx.Response) -> Any:
