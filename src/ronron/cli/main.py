@@ -37,6 +37,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "secrets": ("ronron.cli.secrets:secrets", "Show and rotate secrets, and who reads them."),
         "recipe": ("ronron.cli.recipe:recipe", "List and show the recipes."),
     },
+    "Backups": {
+        "backup": ("ronron.cli.backup:backup", "Back up apps into the site's repository."),
+        "restore": ("ronron.cli.restore:restore", "Bring an app's data back from a snapshot."),
+        "backups": ("ronron.cli.backup:backups", "List the snapshots in the repository."),
+    },
     "More": {
         "lab": ("ronron.cli.lab:lab", "Disposable servers on this computer, to try and test."),
         "inventory": ("ronron.cli.inventory:inventory", "Print an Ansible dynamic inventory."),

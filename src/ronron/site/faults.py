@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ronron.errors import Problem
@@ -32,7 +34,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], file: str) -> Proble
             message = "unknown key"
             remedy = suggestion(str(location[-1]), known) or f"known here: {', '.join(known)}"
         case "missing":
-            field = _model_at(model, location[:-1]).model_fields[str(location[-1])]
+            field = _field(_model_at(model, location[:-1]), location[-1])
             message, remedy = "missing", f"add it: {field.description}"
         case "string_type":
             message = f"must be text, not {_kind(given)}"
@@ -76,7 +78,7 @@ def _words(expected: str) -> str:
 
 def _keys(model: type[BaseModel]) -> list[str]:
     """The keys that a file may hold for `model`; its name comes from elsewhere."""
-    keys = list(model.model_fields)
+    keys = [field.alias or name for name, field in model.model_fields.items()]
     return keys if model.__name__ == "Site" else [key for key in keys if key != "name"]
 
 
@@ -85,9 +87,18 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
     kind: Any = model
     for part in location:
         found = _model_in(kind)
-        kind = found.model_fields[str(part)].annotation if found else typing.get_args(kind)[1]
+        kind = _field(found, part).annotation if found else typing.get_args(kind)[1]
     return _model_in(kind) or model
 
 
+def _field(model: type[BaseModel], key: int | str) -> FieldInfo:
+    """The field that a file calls `key`."""
+    by_key = {field.alias or name: field for name, field in model.model_fields.items()}
+    return by_key[str(key)]
+
+
 def _model_in(kind: Any) -> type[BaseModel] | None:  # noqa: ANN401
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    """The model that `kind` is, or that it is where it is not None."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    models = (one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel))
+    return next(models, None)

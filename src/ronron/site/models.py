@@ -48,6 +48,11 @@ SitePath = Annotated[str, AfterValidator(values.site_path)]
 Label = Annotated[str, AfterValidator(values.label_name)]
 Service = Annotated[str, AfterValidator(values.service_name)]
 Parameter = Annotated[str, AfterValidator(values.parameter_name)]
+Duration = Annotated[
+    str,
+    AfterValidator(values.duration),
+    WithJsonSchema({"type": "string", "pattern": values.DURATION_PATTERN}),
+]
 Scalar = Annotated[
     str | int | float | bool,
     PlainValidator(values.scalar),
@@ -169,6 +174,33 @@ class Images(Model):
     )
 
 
+class Keep(Model):
+    """How long snapshots are kept, in restic's words: `2y5m7d3h`, counted back from the newest."""
+
+    every: Duration = Field(default="2d", description="Every snapshot.")
+    daily: Duration = Field(default="14d", description="The last one of each day.")
+    weekly: Duration = Field(default="3m", description="The last one of each week.")
+    monthly: Duration = Field(default="1y", description="The last one of each month.")
+
+
+class Backup(Model):
+    """Where backups go, and how long they are kept."""
+
+    repository: Annotated[str, AfterValidator(values.repository)] = Field(
+        description="A restic repository: a folder of the storage server (`/mnt/backup`), "
+        "`sftp:USER@HOST:/PATH`, `rest:https://HOST/PATH`, `s3:https://HOST/BUCKET/PATH`, or "
+        "`rclone:REMOTE:PATH`. What it takes to log in is in the vault."
+    )
+    ca: SitePath | None = Field(
+        default=None, description="File in the site: the CA that signed the repository's server."
+    )
+    keep: Keep = Field(default=Keep(), description="How long snapshots are kept.")
+    append_only: bool = Field(
+        default=False,
+        description="The repository deletes nothing: snapshots are forgotten elsewhere.",
+    )
+
+
 class Site(Model):
     """`ronron.yml`: the servers and what is common to all apps."""
 
@@ -192,6 +224,9 @@ class Site(Model):
         "instead of this computer's: for private zones and the lab.",
     )
     images: Images = Field(default=Images(), description="Where container images come from.")
+    backup: Backup | None = Field(
+        default=None, description="Where backups go; without it none are made."
+    )
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )
@@ -234,6 +269,14 @@ class Site(Model):
     def workers(self) -> tuple[Server, ...]:
         """The servers with the role worker, as declared (a manager may be one too)."""
         return self.with_role("worker")
+
+    @property
+    def storage(self) -> Server:
+        """The first server with the role storage, or else the first manager.
+
+        It holds the volumes of files. Raises OperatorError when no server is declared.
+        """
+        return next(iter(self.with_role("storage")), None) or self.manager
 
     @property
     def manager(self) -> Server:

@@ -19,6 +19,9 @@ NAME_PATTERN = "^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
 PRIVATE = tuple(ipaddress.IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """The private IPv4 networks of RFC 1918."""
 
+DURATION_PATTERN = "^([1-9][0-9]*y)?([1-9][0-9]*m)?([1-9][0-9]*d)?([1-9][0-9]*h)?$"
+"""restic's durations: years, months, days, hours."""
+
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -295,3 +298,38 @@ def image(text: str) -> str:
     if not match["digest"] and (tag is None or tag == "latest"):
         raise fault(f"{text} is whatever is newest that day", "add a version, such as :6.49.0")
     return text
+
+
+def duration(text: str) -> str:
+    """A duration as restic reads it."""
+    if not text or not re.fullmatch(DURATION_PATTERN[1:-1], text):
+        raise fault(
+            f"{shown(text)} is not a duration", "years, months, days, hours: 1y6m, 14d, 12h"
+        )
+    return text
+
+
+def repository(text: str) -> str:
+    """Where a restic repository is, without what it takes to log in."""
+    kinds = (
+        "/FOLDER, sftp:USER@HOST:/PATH, rest:https://…, s3:https://HOST/BUCKET, rclone:REMOTE:PATH"
+    )
+    kind, _, rest = text.partition(":")
+    if any(not character.isprintable() for character in text):
+        raise fault(f"{shown(text)} is not a repository", f"one of {kinds}")
+    if text.startswith("/") and text != "/" and ".." not in text.split("/"):
+        return text
+    if kind in ("rest", "s3") and (url := urlsplit(rest)).scheme in ("http", "https"):
+        if url.username is not None or url.password is not None:
+            login = "rest_user and rest_password" if kind == "rest" else "s3_key and s3_secret"
+            raise fault(
+                f"{kind}:{url.scheme}://…@{url.hostname}: logs in here, in clear",
+                f"leave it away, and put {login} in the vault: ronron secrets set backup NAME",
+            )
+        if url.hostname and (kind == "rest" or url.path.strip("/")):
+            return text
+    if kind == "sftp" and re.fullmatch(r"[A-Za-z_][\w.-]*@[A-Za-z0-9.-]+:/.+", rest):
+        return text
+    if kind == "rclone" and re.fullmatch(r"[\w][\w .+@-]*:.+", rest):
+        return text
+    raise fault(f"{shown(text)} is not a repository that ronron knows", f"one of {kinds}")

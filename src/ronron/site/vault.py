@@ -231,6 +231,19 @@ class Vault:
         self.path(name).parent.mkdir(exist_ok=True)
         write_atomically(self.path(name), encrypted)
 
+    def take_back(self, name: str, encrypted: bytes) -> None:
+        """Write a file that was kept elsewhere, encrypted anew to the present recipients.
+
+        Raises as `read` when it cannot be read with this key; nothing is written then.
+        """
+        self.path(name).parent.mkdir(exist_ok=True)
+        write_atomically(self.path(name), encrypted)
+        try:
+            self.write(name, self.read(name))
+        except BaseException:
+            self.remove(name)
+            raise
+
     def remove(self, name: str) -> None:
         """Remove the file of the app `name`, if there is one."""
         self.path(name).unlink(missing_ok=True)

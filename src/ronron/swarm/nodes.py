@@ -47,11 +47,10 @@ class NodeChange:
 
 def labels_of(server: Server, site: Site) -> dict[str, str]:
     """The labels that a server's node should bear."""
-    storage = site.with_role("storage") or (site.manager,)
     labels = {f"{key}": value for key, value in server.labels.items()}
     if server.name == site.manager.name:
         labels |= {"ronron.proxy": "true", "ronron.registry": "true"}
-    if server.name == storage[0].name:
+    if server.name == site.storage.name:
         labels["ronron.storage"] = "true"
     return labels
 

@@ -47,7 +47,8 @@ class Declared:
 
     `hosts` has every server's names, full name first, after its address, which is empty when it
     was not found. `subnet` is the site's network,
-    which Docker's own bridges stay clear of. This travels to the worker on its standard input.
+    which Docker's own bridges stay clear of. `packages` are what its roles need beside Docker. This
+    travels to the worker on its standard input.
     """
 
     server: str
@@ -56,6 +57,7 @@ class Declared:
     subnet: str
     docker: Literal["debian", "docker"] = "debian"
     registry: RegistryAccess | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

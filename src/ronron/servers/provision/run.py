@@ -24,7 +24,7 @@ from ronron.servers.ssh import SshRunner
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
-    from ronron.site.models import Server
+    from ronron.site.models import Server, Site
 
 
 def plan_provisioning(
@@ -77,9 +77,17 @@ def declare(
             subnet=site.network.subnet,
             docker=site.docker.packages,
             registry=registry,
+            packages=_packages(site, server),
         )
         for name, server in site.servers.items()
     }
+
+
+def _packages(site: Site, server: Server) -> tuple[str, ...]:
+    """What a server needs for backups: they are made where the volumes of files are."""
+    if site.backup is None or server.name != site.storage.name:
+        return ()
+    return ("restic", "rclone") if site.backup.repository.startswith("rclone:") else ("restic",)
 
 
 def _names(server: Server, registry: RegistryAccess | None) -> tuple[str, ...]:

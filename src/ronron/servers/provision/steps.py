@@ -50,6 +50,7 @@ def query(declared: Declared) -> Query:
             "unattended-upgrades",
             "apparmor",
             CERTIFICATE_AUTHORITIES,
+            *declared.packages,
         ),
         services=("docker", *TIME_DAEMONS),
         files=(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
@@ -186,7 +187,11 @@ class _Comparison:
         )
 
     def packages(self) -> Iterator[Step]:
-        wanted = [*docker_packages(self.declared, self.seen), "unattended-upgrades"]
+        wanted = [
+            *docker_packages(self.declared, self.seen),
+            "unattended-upgrades",
+            *self.declared.packages,
+        ]
         if self.declared.docker == "debian":
             wanted.append(CERTIFICATE_AUTHORITIES)
         if self.seen.apparmor:

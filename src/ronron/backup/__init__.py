@@ -1,0 +1,1 @@
+"""Backups: a restic repository, dumps of databases, and the way back."""

@@ -1,0 +1,165 @@
+"""One app as it is backed up: dumps, volumes of files, and what it takes to deploy it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ronron.backup import dump
+from ronron.backup.dump import Dump
+from ronron.backup.restic import Restic, Snapshot, size
+from ronron.catalog.recipe import Recipe
+from ronron.catalog.render import VOLUMES, Volume
+from ronron.errors import RonronError
+from ronron.events import Report, step
+from ronron.servers.runner import Runner
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+BACKUPS = "/srv/ronron/backups"
+"""On the storage server, by app: the newest dumps, and in `about` what describes the app."""
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A deployed app, and what belongs to it.
+
+    `content` is that of its newest record: the stack, the app's file, the images. `vault` is its
+    file in the vault, as it is: encrypted.
+    """
+
+    name: str
+    recipe: Recipe
+    volumes: tuple[Volume, ...]
+    content: Mapping[str, Any]
+    vault: bytes | None
+
+    @property
+    def files(self) -> tuple[Volume, ...]:
+        """Its volumes of files."""
+        return tuple(volume for volume in self.volumes if volume.kind == "files")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What a snapshot of it holds."""
+        return (f"{BACKUPS}/{self.name}", *(volume.path for volume in self.files))
+
+
+@dataclass(frozen=True)
+class Backed:
+    """A snapshot that the repository was seen to hold, with its dumps.
+
+    `doubts` are what an operator should look at though the backup is whole.
+    """
+
+    snapshot: Snapshot
+    dumps: tuple[Dump, ...]
+    doubts: tuple[str, ...] = ()
+
+
+def back_up(
+    docker: DockerClient, storage: Runner, restic: Restic, app: Protected, report: Report
+) -> Backed:
+    """Dump the app's databases, make a snapshot of it, and see that the repository holds it all.
+
+    Raises RonronError when a dump fails or is not whole, a file cannot be read, or the repository
+    does not hold what was sent; a snapshot of an app whose dump failed is never made.
+    """
+    folder = f"{BACKUPS}/{app.name}"
+    storage.run(["install", "-d", "-m", "0700", BACKUPS, folder])
+    owners = {volume.name: (volume.uid, volume.gid) for volume in app.volumes}
+    databases = app.recipe.extension.databases
+    before = restic.snapshots(app.name)
+    dumps = tuple(
+        dump.make(docker, storage, app.name, name, rule, folder, owners[rule.volume], report)
+        for name, rule in databases.items()
+    )
+    with step(report, "back up", app.name):
+        _describe(storage, folder, app, dumps)
+        snapshot = restic.backup(app.name, app.paths)
+        there = {entry.path: entry.size for entry in restic.entries(snapshot.id, folder)}
+        for made in dumps:
+            if there.get(made.path) != made.size:
+                raise RonronError(
+                    f"{app.name}: the snapshot {snapshot.short_id} does not hold the dump of "
+                    f"{made.database} whole",
+                    remedy="ronron backup check",
+                )
+    return Backed(snapshot, dumps, tuple(_doubts(app, snapshot, before[-1] if before else None)))
+
+
+def _doubts(app: Protected, made: Snapshot, before: Snapshot | None) -> list[str]:
+    doubts = []
+    if before is not None and made.size < before.size / 2:
+        doubts.append(
+            f"{app.name}: the snapshot holds {size(made.size)} where the last one held "
+            f"{size(before.size)}"
+        )
+    databases = {rule.volume for rule in app.recipe.extension.databases.values()}
+    left = [v.name for v in app.volumes if v.kind == "database" and v.name not in databases]
+    if left:
+        doubts.append(f"{app.name}: no dump is declared for {', '.join(left)}: not backed up")
+    return doubts
+
+
+def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, ...]) -> None:
+    """Write what describes the app into the folder `about` of its backups, whole."""
+    about = {
+        "app": app.name,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ronron": importlib.metadata.version("ronron"),
+        "recipe": app.recipe.name,
+        "images": app.content.get("images", {}),
+        "domain": app.content.get("domain"),
+        "volumes": [
+            {"name": v.name, "class": v.kind, "path": v.path, "uid": v.uid, "gid": v.gid,
+             "mode": v.mode}
+            for v in app.volumes
+        ],
+        "dumps": [
+            {"database": d.database, "engine": d.engine, "path": d.path, "size": d.size}
+            for d in dumps
+        ],
+    }  # fmt: skip
+    files = {
+        "about.json": json.dumps(about, indent=2).encode(),
+        "app.json": json.dumps(app.content["app"], indent=2).encode(),
+        "stack.json": app.content["stack"].encode(),
+    }
+    if app.vault is not None:
+        files["vault.age"] = app.vault
+    if app.recipe.folder.name == app.recipe.name:
+        files |= {f"recipe/{name}": data for name, data in _files(app.recipe.folder).items()}
+    script = (
+        'rm -rf "$1/.about" && mkdir -m 0700 "$1/.about" && tar -x -C "$1/.about" && '
+        'rm -rf "$1/about" && mv "$1/.about" "$1/about"'
+    )
+    storage.run(["sh", "-c", script, "sh", folder], stdin=_tar(files))
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def _tar(files: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o600
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def folder_of(app: str) -> str:
+    """The folder of an app's volumes."""
+    return f"{VOLUMES}/{app}"

@@ -1,0 +1,327 @@
+"""restic on a server: its commands, what it answers in JSON, and what its failures mean.
+
+Exit statuses and the messages of `--json` are those of restic's own documentation, versions 0.17
+and 0.18.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ronron.backup import sealed
+from ronron.backup.repository import Repository
+from ronron.errors import OperatorError, RonronError
+from ronron.events import Event, Report, ignore
+from ronron.servers.runner import Runner
+
+if TYPE_CHECKING:
+    from ronron.site.models import Keep
+
+NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+INCOMPLETE = 3
+LOCK_WAIT = "2m"
+"""How long a command waits for another that holds the repository's lock."""
+
+
+class NoRepository(OperatorError):
+    """There is no repository at the place that the site names."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What restic keeps of one app at one time; `size` in bytes, of all that it holds."""
+
+    id: str
+    app: str
+    time: datetime
+    paths: tuple[str, ...]
+    size: int = 0
+    files: int = 0
+
+    @property
+    def short_id(self) -> str:
+        """The first eight digits of the id, as restic shows it."""
+        return self.id[:8]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder in a snapshot; size in bytes."""
+
+    path: str
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Restic:
+    """The repository, worked with on the server behind `runner`. `site` is the snapshots' host."""
+
+    runner: Runner
+    repository: Repository
+    site: str
+    report: Report = field(default=ignore)
+
+    def init(self) -> bool:
+        """Create the repository; False when it is there already, with this password."""
+        try:
+            self._run("cat", "config")
+        except NoRepository:
+            self._run("init")
+            return True
+        return False
+
+    def snapshots(self, app: str | None = None) -> tuple[Snapshot, ...]:
+        """The site's snapshots, or those of one app, oldest first."""
+        tag = ["--tag", tag_of(app)] if app else []
+        (listed,) = self._run("snapshots", "--host", self.site, *tag)
+        found = (_snapshot(item) for item in listed or ())
+        return tuple(sorted((one for one in found if one), key=lambda one: one.time))
+
+    def backup(self, app: str, paths: Sequence[str]) -> Snapshot:
+        """Make a snapshot of `paths` for `app`, and return it as the repository lists it then.
+
+        Raises RonronError when a file could not be read, or the repository does not list it.
+        """
+        arguments = ["--host", self.site, "--tag", tag_of(app), "--group-by", "host,tags"]
+        lines = self._run("backup", *arguments, "--exclude-caches", "--", *paths, where=app)
+        made = [line["snapshot_id"] for line in lines if line.get("message_type") == "summary"]
+        listed = [one for one in self.snapshots(app) if made and one.id == made[0]]
+        if not listed:
+            raise RonronError(
+                f"{app}: restic made a snapshot, but the repository does not list it",
+                remedy="ronron backup check",
+            )
+        return listed[0]
+
+    def entries(self, snapshot: str, *below: str) -> tuple[Entry, ...]:
+        """What a snapshot holds directly in and under the folders `below`, or all of it."""
+        lines = self._run("ls", "--recursive" if below else "--long", snapshot, *below)
+        return tuple(
+            Entry(line["path"], line["type"], line.get("size", 0))
+            for line in lines
+            if line.get("struct_type") == "node" or line.get("message_type") == "node"
+        )
+
+    def content(self, snapshot: Snapshot, path: str) -> str:
+        """The text of one file of a snapshot."""
+        lines: list[str] = []
+        order = self.repository.order("--quiet", "dump", snapshot.id, path)
+        ended = sealed.run(self.runner, order, lines.append)
+        if ended.status:
+            raise self._failure("dump", ended.status, ended.errors, snapshot.app)
+        return "\n".join(lines)
+
+    def restore(self, snapshot: Snapshot, target: str, only: Iterable[str] = ()) -> None:
+        """Write a snapshot's files below the folder `target`, and verify them as written.
+
+        `only` names the paths to restore; all of them otherwise.
+        """
+        chosen = [word for path in only for word in ("--include", _literal(path))]
+        self._run(
+            "restore", snapshot.id, "--target", target, "--verify", *chosen, where=snapshot.app
+        )
+
+    def check(self, subset: str = "") -> None:
+        """Check the repository; with `subset` (`5%`, `1/52`) read that part of its data too.
+
+        Raises RonronError with what restic found.
+        """
+        self._run("check", *([f"--read-data-subset={subset}"] if subset else []))
+
+    def forget(self, keep: Keep, *, prune: bool) -> int:
+        """Forget what `keep` does not cover, app by app; returns how many snapshots went."""
+        words = [
+            *("--keep-within", keep.every, "--keep-within-daily", keep.daily),
+            *("--keep-within-weekly", keep.weekly, "--keep-within-monthly", keep.monthly),
+        ]
+        grouping = ["--host", self.site, "--group-by", "host,tags"]
+        groups = self._run("forget", *grouping, *words, *(["--prune"] if prune else []))
+        listed = groups[0] if groups and isinstance(groups[0], list) else []
+        return sum(len(group.get("remove") or ()) for group in listed)
+
+    def unlock(self) -> None:
+        """Remove the locks of programs that are gone."""
+        self._run("unlock")
+
+    def _run(self, *arguments: str, where: str = "") -> list[Any]:
+        """Run restic with `--json`; returns its lines, parsed. Raises what its failure means."""
+        lines: list[Any] = []
+        failures: list[str] = []
+
+        def line(text: str) -> None:
+            for message in _parsed(text):
+                kind = message.get("message_type") if isinstance(message, Mapping) else ""
+                if kind in ("status", "verbose_status"):
+                    self._progress(arguments[0], where, message)
+                elif kind == "error":
+                    failures.append(_reason(message))
+                elif kind == "exit_error":
+                    failures.append(str(message.get("message", "")))
+                else:
+                    lines.append(message)
+
+        wait = [] if arguments[0] in ("init", "unlock") else ["--retry-lock", LOCK_WAIT]
+        ended = sealed.run(self.runner, self.repository.order("--json", *wait, *arguments), line)
+        if ended.status:
+            said = [*failures]
+            for text in ended.errors:
+                parsed = [m for m in _parsed(text) if isinstance(m, Mapping)]
+                said += [_reason(m) for m in parsed] or [text]
+            raise self._failure(arguments[0], ended.status, [one for one in said if one], where)
+        return lines
+
+    def _progress(self, command: str, where: str, message: Mapping[str, Any]) -> None:
+        done, total = (
+            message.get("bytes_done") or message.get("bytes_restored"),
+            message.get("total_bytes"),
+        )
+        if done and total:
+            self.report(Event(command, where, detail=f"{done / total:.0%} of {size(total)}"))
+
+    def _failure(self, command: str, status: int, said: Sequence[str], where: str) -> RonronError:
+        place = self.repository.location
+        if status == NO_REPOSITORY:
+            return NoRepository(f"{place}: there is no repository", remedy="ronron backup init")
+        if status == WRONG_PASSWORD:
+            return OperatorError(
+                f"{place}: was made with another password than the one in vault/backup.age",
+                remedy="take the vault's file from git, or choose another repository",
+            )
+        if status == LOCKED:
+            return RonronError(
+                f"{place}: another restic works with it: {_first(said)}",
+                remedy="wait until that is done; ronron backup unlock removes locks of the dead",
+            )
+        if status == 127:
+            return RonronError(
+                f"{self.runner.name}: {_first(said)}", remedy="ronron apply installs it"
+            )
+        prefix = f"{where}: " if where else ""
+        if status == INCOMPLETE:
+            return RonronError(
+                f"{prefix}not everything could be read: {_first(said)}",
+                remedy="the snapshot is not counted; correct it and back up again",
+                details=said[1:],
+            )
+        return RonronError(
+            f"{prefix}restic {command} failed: {_first(said) or f'status {status}'}",
+            remedy=_remedy(said, self.repository),
+            details=said[1:],
+        )
+
+
+def tag_of(app: str) -> str:
+    """The tag of an app's snapshots."""
+    return f"app={app}"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them, in powers of 1,024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def choose(snapshots: Sequence[Snapshot], app: str, at: str | None) -> Snapshot:
+    """The newest snapshot of `app`, or what `at` says: an id, or the latest time that it may have.
+
+    Raises RonronError when there is none, OperatorError when `at` is neither.
+    """
+    mine = [one for one in snapshots if one.app == app]
+    if not mine:
+        raise RonronError(
+            f"{app}: there is no snapshot", remedy="ronron backups lists what there is"
+        )
+    if at is None:
+        return mine[-1]
+    if re.fullmatch(r"[0-9a-f]{8,64}", at):
+        found = [one for one in mine if one.id.startswith(at)]
+        if not found:
+            raise OperatorError(f"{app} has no snapshot {at}", remedy=f"ronron backups {app}")
+        return found[-1]
+    limit = _time(at)
+    before = [one for one in mine if one.time <= limit]
+    if not before:
+        raise OperatorError(
+            f"{app} has no snapshot from before {at}: the oldest is of "
+            f"{mine[0].time.astimezone():%Y-%m-%d %H:%M}",
+            remedy=f"ronron backups {app}",
+        )
+    return before[-1]
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise OperatorError(
+            f"--at {text}: is neither a snapshot nor a time",
+            remedy="an id of 8 digits or more, 2026-11-20, or 2026-11-20T08:00",
+        ) from None
+    if len(text) <= len("2026-11-20"):
+        found = found.replace(hour=23, minute=59, second=59)
+    return found.astimezone() if found.tzinfo is None else found
+
+
+def _parsed(text: str) -> Iterator[Any]:
+    text = text.strip()
+    if text[:1] in ("{", "["):
+        try:
+            yield json.loads(text)
+        except ValueError:
+            return
+
+
+def _reason(message: Mapping[str, Any]) -> str:
+    inner = message.get("error")
+    said = inner.get("message") if isinstance(inner, Mapping) else inner
+    item = message.get("item")
+    text = str(said or message.get("message") or "")
+    return f"{item}: {text}" if item and item not in text else text
+
+
+def _first(said: Sequence[str]) -> str:
+    return re.sub(r"^Fatal: ", "", said[0]).strip() if said else ""
+
+
+def _remedy(said: Sequence[str], repository: Repository) -> str:
+    text = " ".join(said).lower()
+    if "no space left" in text:
+        return "the disk is full: make room, then do it again"
+    if "host key verification" in text and repository.host:
+        return f"pin its key: ronron backup init asks for {repository.host}'s"
+    if "unknown command" in text or "unknown flag" in text or "unknown shorthand" in text:
+        return "restic 0.17 or newer is needed: Debian 13 has it"
+    return "see whether the repository can be reached from the server"
+
+
+def _snapshot(item: Mapping[str, Any]) -> Snapshot | None:
+    tags = item.get("tags") or []
+    apps = [tag.removeprefix("app=") for tag in tags if tag.startswith("app=")]
+    if not apps:
+        return None
+    # Fractions of seconds have nine digits.
+    time = re.sub(r"(\.\d{6})\d*", r"\1", item["time"])
+    summary = item.get("summary") or {}
+    return Snapshot(
+        item["id"],
+        apps[0],
+        datetime.fromisoformat(time),
+        tuple(str(PurePosixPath(path)) for path in item["paths"]),
+        summary.get("total_bytes_processed", 0),
+        summary.get("total_files_processed", 0),
+    )
+
+
+def _literal(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path)

@@ -1,0 +1,299 @@
+"""The way back: a snapshot is put beside the live data, looked at, and then takes its place.
+
+1. restic writes the snapshot into a folder beside the volumes, and verifies it.
+2. Each database is restored into an empty folder, by a service like its own on its own network.
+3. The app is stopped, the folders change places, the app is started.
+
+Whatever fails before 3 leaves the live app alone; if the app does not start in 3, the folders
+change places again. What was replaced is kept under `/srv/ronron/volumes/.replaced`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ronron.backup import dump
+from ronron.backup.app import BACKUPS, Protected
+from ronron.backup.restic import Restic, Snapshot
+from ronron.catalog.render import VOLUMES, Volume
+from ronron.errors import OperatorError, RonronError
+from ronron.events import Report, step
+from ronron.servers.runner import Runner
+from ronron.swarm import converge, jobs
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+REPLACED = f"{VOLUMES}/.replaced"
+RESTORING = f"{VOLUMES}/.restoring"
+KEPT_DAYS = 7
+DATABASE_SECONDS = 300.0
+STOP_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a snapshot is restored: `volumes` of files and `databases` by name; None is all."""
+
+    volumes: frozenset[str] | None = None
+    databases: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The deployed app that a snapshot is restored into, and where its volumes are.
+
+    `place` maps each of its volumes to the runner of the server that holds it.
+    """
+
+    app: Protected
+    place: Mapping[Volume, Runner]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, from when, and where the replaced data is kept (server and folder)."""
+
+    app: str
+    snapshot: Snapshot
+    volumes: tuple[str, ...]
+    databases: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Swap:
+    """A volume's live folder and the one that takes its place, on one server."""
+
+    runner: Runner
+    live: str
+    new: str
+    old: str
+
+
+def read_about(restic: Restic, snapshot: Snapshot) -> Mapping[str, Any]:
+    """What a snapshot says of its app: `about.json`, with `app` and `stack` as they were."""
+    folder = f"{BACKUPS}/{snapshot.app}/about"
+    found = dict(json.loads(restic.content(snapshot, f"{folder}/about.json")))
+    found["declared"] = json.loads(restic.content(snapshot, f"{folder}/app.json"))
+    return found
+
+
+def read_vault_file(restic: Restic, snapshot: Snapshot) -> bytes | None:
+    """The vault's file of a snapshot's app, encrypted as it was; None where it had none."""
+    path = f"{BACKUPS}/{snapshot.app}/about/vault.age"
+    there = {entry.path for entry in restic.entries(snapshot.id, f"{BACKUPS}/{snapshot.app}/about")}
+    return restic.content(snapshot, path).encode() + b"\n" if path in there else None
+
+
+def restore(
+    docker: DockerClient,
+    manager: Runner,
+    storage: Runner,
+    restic: Restic,
+    snapshot: Snapshot,
+    target: Target,
+    choice: Choice,
+    started: Callable[[], None],
+    report: Report,
+) -> Restored:
+    """Restore `snapshot` into a deployed app. `started` raises when the app does not work after.
+
+    Raises OperatorError for a choice that the snapshot does not hold, RonronError when it cannot be
+    restored: the app's data is as it was then.
+    """
+    app = target.app
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    work = f"{RESTORING}/{app.name}-{stamp}"
+    with ExitStack() as cleaning:
+        servers = {runner.name: runner for runner in (storage, *target.place.values())}
+        for runner in servers.values():
+            runner.run(["install", "-d", "-m", "0700", RESTORING, REPLACED, work])
+            cleaning.callback(_clear, runner, work)
+        with step(report, "fetch", f"{app.name} of {snapshot.time.astimezone():%Y-%m-%d %H:%M}"):
+            restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
+        files = list(_files(storage, snapshot, target, choice, work, stamp))
+        databases = list(_databases(storage, snapshot, app, choice, work))
+        if not files and not databases:
+            raise OperatorError(
+                f"{app.name}: the snapshot {snapshot.short_id} holds nothing of what was asked for",
+                remedy=f"it holds: {', '.join(snapshot.paths)}",
+            )
+        swaps = [*files]
+        for name, folder in databases:
+            swaps.append(_load(docker, target, name, folder, work, stamp, report))
+        _swap(docker, manager, app.name, swaps, started, report)
+    return Restored(
+        app.name,
+        snapshot,
+        tuple(PurePosixPath(swap.live).name for swap in files),
+        tuple(name for name, _ in databases),
+        tuple((swap.runner.name, swap.old) for swap in swaps),
+    )
+
+
+def _clear(runner: Runner, work: str) -> None:
+    runner.run(["rm", "-rf", "--one-file-system", "--", work], check=False)
+
+
+def _wanted(snapshot: Snapshot, choice: Choice) -> Iterator[str]:
+    """The paths of a snapshot that are restored."""
+    for path in snapshot.paths:
+        own = path == f"{BACKUPS}/{snapshot.app}"
+        if own and choice.databases == frozenset():
+            yield f"{path}/about"
+        elif own or choice.volumes is None or PurePosixPath(path).name in choice.volumes:
+            yield path
+
+
+def _files(
+    storage: Runner, snapshot: Snapshot, target: Target, choice: Choice, work: str, stamp: str
+) -> Iterator[_Swap]:
+    """The restored volumes of files. Raises OperatorError for one that is not in the snapshot."""
+    app = target.app
+    held = {PurePosixPath(path).name: path for path in snapshot.paths if VOLUMES in path}
+    for name in choice.volumes or ():
+        if name not in held:
+            raise OperatorError(
+                f"{app.name}: the snapshot {snapshot.short_id} has no volume {name}",
+                remedy=f"it has: {', '.join(sorted(held)) or 'none'}",
+            )
+    for volume in app.files:
+        if volume.name not in held:
+            continue
+        if choice.volumes is not None and volume.name not in choice.volumes:
+            continue
+        new = f"{work}{held[volume.name]}"
+        if storage.run(["test", "-d", new], check=False).status:
+            raise RonronError(f"{app.name}: restic did not restore the volume {volume.name}")
+        yield _Swap(storage, volume.path, new, f"{REPLACED}/{app.name}-{stamp}/{volume.name}")
+
+
+def _databases(
+    storage: Runner, snapshot: Snapshot, app: Protected, choice: Choice, work: str
+) -> Iterator[tuple[str, str]]:
+    """The databases to restore, with the folder on the storage server that has `dump`, checked."""
+    rules = app.recipe.extension.databases
+    for name in choice.databases or ():
+        if name not in rules:
+            raise OperatorError(
+                f"{app.name} has no database {name}", remedy=f"it has: {', '.join(rules) or 'none'}"
+            )
+    for name, rule in rules.items():
+        if choice.databases is not None and name not in choice.databases:
+            continue
+        path = f"{work}{BACKUPS}/{snapshot.app}/{name}.dump"
+        dump.check(storage, app.name, name, rule.engine, path)
+        folder = f"{work}/load-{name}"
+        volume = next(v for v in app.volumes if v.name == rule.volume)
+        owner = ["-o", str(volume.uid), "-g", str(volume.gid)]
+        storage.run(["install", "-d", *owner, "-m", "0700", folder])
+        storage.run(["mv", path, f"{folder}/dump"])
+        storage.run(["chown", f"{volume.uid}:{volume.gid}", f"{folder}/dump"])
+        yield name, folder
+
+
+def _load(
+    docker: DockerClient,
+    target: Target,
+    name: str,
+    folder: str,
+    work: str,
+    stamp: str,
+    report: Report,
+) -> _Swap:
+    """Restore a dump into an empty folder, by a database of its own beside the live one."""
+    app = target.app
+    rule = app.recipe.extension.databases[name]
+    volume = next(v for v in app.volumes if v.name == rule.volume)
+    runner = target.place[volume]
+    new = f"{work}/{volume.name}"
+    owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
+    runner.run(["install", "-d", *owner, new])
+    service = rule.service or name
+    # Its user must get through the folders above, which are root's alone.
+    folders = {f"{app.name}_{volume.name}": new}
+    with (
+        step(report, f"restore {name}", app.name),
+        jobs.beside(
+            docker, app.name, service, f"restore-{name}", folders, DATABASE_SECONDS
+        ) as network,
+    ):
+        dump.load(docker, app.name, name, rule, folder, network, report)
+    return _Swap(runner, volume.path, new, f"{REPLACED}/{app.name}-{stamp}/{volume.name}")
+
+
+def _swap(
+    docker: DockerClient,
+    manager: Runner,
+    app: str,
+    swaps: list[_Swap],
+    started: Callable[[], None],
+    report: Report,
+) -> None:
+    """Stop the app, let the folders change places, start it; the other way round if that fails."""
+    replicas = jobs.replicas_of(docker, app)
+    done: list[_Swap] = []
+    try:
+        with step(report, "stop", app):
+            jobs.scale(docker, manager, app, dict.fromkeys(replicas, 0), STOP_SECONDS)
+        for swap in swaps:
+            swap.runner.run(["install", "-d", "-m", "0700", str(PurePosixPath(swap.old).parent)])
+            done.append(swap)
+            _exchange(swap.runner, swap.live, swap.new, swap.old)
+        with step(report, "start", app):
+            jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
+            converge.wait(docker, app, DATABASE_SECONDS, report)
+            started()
+    except BaseException as error:
+        with step(report, "put the live data back", app):
+            jobs.scale(docker, manager, app, dict.fromkeys(replicas, 0), STOP_SECONDS)
+            for swap in reversed(done):
+                _put_back(swap)
+            jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
+            converge.wait(docker, app, DATABASE_SECONDS, report)
+        if isinstance(error, RonronError):
+            raise RonronError(
+                f"{app}: was not restored: {error.message.removeprefix(f'{app}: ')}",
+                remedy="its data is as it was before",
+                details=error.details,
+            ) from error
+        raise
+
+
+def _exchange(runner: Runner, live: str, new: str, old: str) -> None:
+    """Move `live` to `old` and `new` to `live`; a volume that was not there is no fault."""
+    script = 'if [ -e "$1" ]; then mv -T "$1" "$3"; fi; mv -T "$2" "$1"'
+    runner.run(["sh", "-ec", script, "sh", live, new, old])
+
+
+def _put_back(swap: _Swap) -> None:
+    script = 'if [ -e "$3" ]; then if [ -e "$1" ]; then mv -T "$1" "$2"; fi; mv -T "$3" "$1"; fi'
+    swap.runner.run(["sh", "-ec", script, "sh", swap.live, swap.new, swap.old])
+
+
+def tidy(runners: Mapping[str, Runner]) -> None:
+    """Delete replaced data that is older than a week, on every server that answers."""
+    for runner in runners.values():
+        runner.run(
+            [
+                *("find", REPLACED, "-mindepth", "1", "-maxdepth", "1"),
+                *(
+                    "-ctime",
+                    f"+{KEPT_DAYS - 1}",
+                    "-exec",
+                    "rm",
+                    "-rf",
+                    "--one-file-system",
+                    "{}",
+                    "+",
+                ),
+            ],
+            check=False,
+        )

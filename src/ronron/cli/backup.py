@@ -1,0 +1,212 @@
+"""`ronron backup`, `ronron backups`: snapshots of apps, and what the repository holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ronron.cli import context, output
+from ronron.errors import RonronError
+
+if TYPE_CHECKING:
+    from ronron.site.load import LoadedSite
+
+
+class _AppOrCommand(click.Group):
+    """`ronron backup blog`: what is no command is the name of an app."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            return "run", self.commands["run"], args
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_AppOrCommand)
+def backup() -> None:
+    """Back up apps, or all of them, into the site's restic repository.
+
+    \b
+      ronron backup init            make the repository that ronron.yml names
+      ronron backup                 back up every app
+      ronron backup blog            back up one
+
+    An app's databases are dumped, and the dumps looked at; then a snapshot is made of the dumps,
+    the volumes of files, and what it takes to deploy the app again. It counts once the repository
+    lists it.
+    """
+
+
+@backup.command("run", hidden=True)
+@click.argument("apps", nargs=-1, metavar="[APP]…")
+@context.json_option
+@click.option("--yes", "-y", is_flag=True, hidden=True)
+@context.with_site
+def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool) -> int:
+    """Back up the named apps, or all of them."""
+    from ronron.backup.restic import size
+    from ronron.cli.main import print_error
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    with output.reporter() as report, open_session(loaded, report) as session:
+        done, failed = domain.back_up(session, apps)
+    if as_json:
+        output.result_json(
+            {
+                "snapshots": [_plain(one) for one in done],
+                "failed": [{"app": one.app, "error": str(one.error)} for one in failed],
+            }
+        )
+    else:
+        for one in done:
+            snapshot = one.snapshot
+            dumps = ", ".join(f"{d.database} {size(d.size)}" for d in one.dumps)
+            output.result(
+                f"{snapshot.app}: snapshot {snapshot.short_id}, {size(snapshot.size)} in "
+                f"{snapshot.files} files" + (f"; dumps: {dumps}" if dumps else "")
+            )
+        if not done and not failed:
+            output.note("no app is deployed: there is nothing to back up")
+    for one in done:
+        for doubt in one.doubts:
+            output.note(f"look at this: {doubt}")
+    for bad in failed:
+        print_error(str(bad.error), bad.error.details)
+    return 1 if failed else 0
+
+
+def _plain(backed: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        **_snapshot(backed.snapshot),
+        "dumps": [dataclasses.asdict(one) for one in backed.dumps],
+        "doubts": list(backed.doubts),
+    }
+
+
+def _snapshot(snapshot: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {**dataclasses.asdict(snapshot), "time": snapshot.time.isoformat()}
+
+
+@backup.command()
+@context.with_site
+def init(loaded: LoadedSite) -> None:
+    """Make the repository that ronron.yml names; its password is made and kept in the vault.
+
+    What it takes to log in is set first, with ronron secrets set backup NAME: s3_key and s3_secret,
+    rest_user and rest_password, sftp_key (a private key), or rclone_config.
+    """
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    with output.reporter() as report, open_session(loaded, report) as session:
+        made = domain.init(session)
+        place = domain.repository(session).location
+    output.result(f"{place}: {'made' if made else 'is there already'}")
+    if made:
+        output.note(
+            "its password is in vault/backup.age: commit that file. Who has neither it nor a"
+        )
+        output.note("key of the site cannot read them: ronron secrets init makes a recovery key")
+
+
+@backup.command()
+@click.option("--read", "subset", metavar="PART", default="", help="Read data too: 5%, 1/52, 1G.")
+@context.with_site
+def check(loaded: LoadedSite, subset: str) -> None:
+    """Check that the repository is whole; with --read, read a part of its data and verify it."""
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    with output.reporter() as report, open_session(loaded, report) as session:
+        from ronron.events import step
+
+        repo = domain.restic(session)
+        with step(report, "check", repo.repository.location):
+            repo.check(subset)
+    output.result(f"{repo.repository.location}: no errors were found")
+
+
+@backup.command()
+@context.yes_option
+@context.with_site
+def forget(loaded: LoadedSite, yes: bool) -> None:
+    """Forget the snapshots that backup.keep in ronron.yml does not cover, and free their space."""
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    settings = loaded.site.backup
+    output.confirm("Forget old snapshots?", yes)
+    with output.reporter() as report, open_session(loaded, report) as session:
+        repo = domain.restic(session)
+        assert settings is not None  # noqa: S101 - `restic` has said so
+        if settings.append_only:
+            raise RonronError(
+                "ronron.yml: backup.append_only: this repository deletes nothing",
+                remedy="forget its snapshots where it is kept: restic forget --keep-within …",
+            )
+        repo.unlock()
+        gone = repo.forget(settings.keep, prune=True)
+    output.result(f"{gone} snapshot{'' if gone == 1 else 's'} forgotten")
+
+
+@backup.command()
+@context.with_site
+def unlock(loaded: LoadedSite) -> None:
+    """Remove locks that were left in the repository by programs that are gone."""
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    with output.reporter() as report, open_session(loaded, report) as session:
+        domain.restic(session).unlock()
+    output.result("locks of programs that are gone were removed")
+
+
+@click.command()
+@click.argument("app", required=False)
+@context.json_option
+@context.with_site
+def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> None:
+    """List the snapshots in the repository, of all apps or of one, newest last."""
+    from datetime import UTC, datetime
+
+    from ronron.backup.restic import size
+    from ronron.plan import backups as domain
+    from ronron.plan.session import open_session
+
+    with output.reporter() as report, open_session(loaded, report) as session:
+        found = domain.restic(session).snapshots(app)
+    if as_json:
+        output.result_json([_snapshot(one) for one in found])
+        return
+    if not found:
+        output.note(f"no snapshots yet: ronron backup {app or ''}".rstrip())
+        return
+    now = datetime.now(UTC)
+    rows = [
+        (
+            one.app,
+            one.short_id,
+            f"{one.time.astimezone():%Y-%m-%d %H:%M}",
+            _age((now - one.time).total_seconds()),
+            size(one.size),
+            one.files,
+        )
+        for one in found
+    ]
+    output.table(("app", "snapshot", "time", "age", "size", "files"), rows)
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,91 @@
+"""Restoring: a snapshot into an app that is there, or into one that is deployed for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ronron.backup import restore as restoring
+from ronron.backup.restic import Snapshot
+from ronron.backup.restore import Choice, Restored, Target
+from ronron.errors import OperatorError, RonronError
+from ronron.plan import deploying
+from ronron.plan.apply import wait_for_answer
+from ronron.plan.backups import hidden, protected, restic, stack_of, storage
+from ronron.plan.lock import lock
+from ronron.plan.session import Session
+from ronron.site import edit
+from ronron.site.load import load_site
+from ronron.site.models import App
+from ronron.swarm import state, volumes
+from ronron.swarm.engines import engine_of
+
+
+def restore(
+    session: Session,
+    snapshot: Snapshot,
+    name: str,
+    choice: Choice,
+    *,
+    seconds: float,
+) -> Restored:
+    """Restore `snapshot` into the deployed app `name`, which may be another than the snapshot's.
+
+    Raises RonronError when it cannot be, and the app's data is then as it was.
+    """
+    with lock(session.manager, f"ronron restore {name}"), engine_of(session.manager) as engine:
+        swarm = state.observe(engine)
+        app = protected(session, swarm, name)
+        place = {
+            volume: session.servers[server]
+            for volume, server in volumes.place(app.volumes, swarm).items()
+        }
+        stack = stack_of(session, name)
+
+        def started() -> None:
+            wait_for_answer(session, engine, stack, seconds)
+
+        try:
+            return restoring.restore(
+                engine, session.manager, storage(session), restic(session), snapshot,
+                Target(app, place), choice, started, session.report,
+            )  # fmt: skip
+        except RonronError as error:
+            raise hidden(session, name, error) from error
+
+
+def deployed_from(
+    session: Session, snapshot: Snapshot, name: str, domain: str | None, *, seconds: float
+) -> Session:
+    """Deploy an app `name` as `snapshot` describes its app, ready to take its data.
+
+    It has the same secrets, since data may be encrypted with them. Its file is removed again when
+    it cannot be deployed. Returns a session that knows it. Raises OperatorError when `name` is
+    taken, or it would answer to the other's domain.
+    """
+    loaded = session.loaded
+    if name in loaded.apps:
+        raise OperatorError(f"there is an app {name} already", remedy="choose another name")
+    about = restoring.read_about(restic(session), snapshot)
+    content = {**about["declared"], "name": name}
+    content.pop("domain", None)
+    if domain or name == snapshot.app:
+        content["domain"] = domain or about["domain"]
+    app = App.model_validate({key: value for key, value in content.items() if value is not None})
+    vault = session.vault
+    new = not vault.exists(name)
+    try:
+        edit.write_app(loaded.folder, app)
+        if new and vault.exists(snapshot.app):
+            vault.write(name, vault.read(snapshot.app))
+        elif new and (file := restoring.read_vault_file(restic(session), snapshot)):
+            vault.take_back(name, file)
+        session = replace(session, loaded=load_site(loaded.folder))
+        change, reality = deploying.plan_one(session, name)
+        draft = deploying.Draft(session.loaded)
+        deploying.carry_out(session, draft, name, change, reality, seconds=seconds)
+    except BaseException:
+        edit.remove_app(loaded.folder, name)
+        if new:
+            vault.remove(name)
+        raise
+    return session

@@ -1,0 +1,367 @@
+"""Backups and restores on the cloud: what was there before is there again, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cloud import Operator, answers, eventually
+from ronron.site import yamltext
+from ronron.site.yamltext import Change
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("blog")]
+HEALTH = "/ghost/api/admin/site/"
+CONTENT = "/srv/ronron/volumes/blog/content/images"
+REPOSITORY = "/srv/repository"
+
+
+def configure(operator: Operator, repository: str) -> None:
+    path = operator.folder / "ronron.yml"
+    change = Change(("backup",), {"repository": repository})
+    path.write_text(yamltext.apply(path.read_text(), [change], "ronron.yml"))
+
+
+@pytest.fixture(scope="module")
+def kept(operator: Operator) -> Operator:
+    """An operator whose site has a repository on the storage server."""
+    configure(operator, REPOSITORY)
+    operator.ronron("apply", "--yes")
+    operator.ronron("backup", "init")
+    return operator
+
+
+def back_up(operator: Operator, app: str = "blog") -> dict[str, Any]:
+    out, _ = operator.ronron("backup", app, "--json")
+    (made,) = json.loads(out)["snapshots"]
+    assert isinstance(made, dict)
+    return made
+
+
+def sql(operator: Operator, app: str, statement: str) -> str:
+    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db"
+    words = ("sh", "-c", f"{login} --batch --skip-column-names ghost")
+    process = operator.start("shell", app, "--service", "db", *words, stdin=statement)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def title(operator: Operator, app: str = "blog") -> str:
+    return sql(operator, app, "SELECT value FROM settings WHERE `key` = 'title'")
+
+
+def write(operator: Operator, words: str) -> None:
+    """Give the blog a title; an author's post is a row of its database like this one."""
+    sql(operator, "blog", f"UPDATE settings SET value = '{words}' WHERE `key` = 'title'")  # noqa: S608
+
+
+def upload(operator: Operator, name: str) -> str:
+    """Put a file of random bytes among the uploads; returns its digest."""
+    path = f"{CONTENT}/{name}"
+    operator.on("manager", "dd", "if=/dev/urandom", f"of={path}", "bs=1024", "count=300")
+    operator.on("manager", "chown", "1000:1000", path)
+    return digest(operator, path)
+
+
+def digest(operator: Operator, path: str) -> str:
+    return operator.on("manager", "sha256sum", path).split()[0]
+
+
+def is_there(operator: Operator, path: str) -> bool:
+    container = operator.lab.server("manager").container
+    return subprocess.run(["docker", "exec", container, "test", "-e", path]).returncode == 0
+
+
+def test_a_restore_brings_back_what_was_there_and_nothing_that_came_later(kept: Operator) -> None:
+    write(kept, "Before")
+    before = upload(kept, "before.bin")
+    made = back_up(kept)
+    assert made["dumps"][0]["size"] > 100_000
+    out, _ = kept.ronron("backups", "blog", "--json")
+    assert made["id"] in [one["id"] for one in json.loads(out)]
+    write(kept, "After")
+    upload(kept, "after.bin")
+    kept.on("manager", "rm", f"{CONTENT}/before.bin")
+
+    out, _ = kept.ronron("restore", "blog", "--yes", "--json")
+    done = json.loads(out)
+    assert (done["volumes"], done["databases"]) == (["content"], ["db"])
+    assert title(kept) == "Before"
+    assert digest(kept, f"{CONTENT}/before.bin") == before
+    assert not is_there(kept, f"{CONTENT}/after.bin")
+    assert answers(kept, "blog", HEALTH)
+    assert kept.plan() == []
+    replaced = [place.partition(":")[2] for place in done["replaced"]]
+    assert is_there(kept, f"{replaced[0]}/images/after.bin")
+    owner = kept.on("manager", "stat", "-c", "%u:%g %a", "/srv/ronron/volumes/blog/content")
+    assert owner == "1000:1000 750"
+    # Nothing beside the app stays: no service, no network, no folder.
+    names = kept.on("manager", "docker", "service", "ls", "--format", "{{.Name}}")
+    names += kept.on("manager", "docker", "network", "ls", "--format", "{{.Name}}")
+    assert "_ronron-" not in names
+    assert kept.on("manager", "ls", "/srv/ronron/volumes/.restoring") == ""
+
+
+def test_a_part_is_restored_alone(kept: Operator) -> None:
+    write(kept, "One")
+    upload(kept, "one.bin")
+    back_up(kept)
+    write(kept, "Two")
+    two = upload(kept, "two.bin")
+    kept.ronron("restore", "blog", "--database", "--yes")
+    assert title(kept) == "One"
+    assert digest(kept, f"{CONTENT}/two.bin") == two
+    write(kept, "Three")
+    kept.ronron("restore", "blog", "--only", "content", "--yes")
+    assert title(kept) == "Three"
+    assert not is_there(kept, f"{CONTENT}/two.bin")
+    _, err = kept.ronron("restore", "blog", "--only", "nothing", "--yes", status=2)
+    assert "has no volume nothing (it has: content)" in err
+
+
+def test_a_dump_that_fails_makes_no_snapshot(kept: Operator) -> None:
+    def count() -> int:
+        return len(json.loads(kept.ronron("backups", "blog", "--json")[0]))
+
+    before = count()
+    kept.on("manager", "docker", "service", "scale", "blog_db=0")
+    try:
+        out, err = kept.ronron("backup", "blog", status=1)
+    finally:
+        kept.on("manager", "docker", "service", "scale", "blog_db=1")
+        eventually(lambda: answers(kept, "blog", HEALTH), 120)
+    assert "blog: dump-db failed" in err
+    assert out == ""
+    assert count() == before
+    assert kept.plan() == []
+
+
+def test_a_snapshot_with_a_torn_dump_is_not_restored(kept: Operator) -> None:
+    write(kept, "Alive")
+    made = back_up(kept)
+    password = kept.ronron("secrets", "show", "backup", "password", "--reveal")[0].strip()
+    script = (
+        "cd /tmp && rm -rf torn && mkdir torn && export RESTIC_PASSWORD=$1 &&"
+        "restic -r $2 restore $3 --target torn --quiet &&"
+        "truncate -s 100000 torn/srv/ronron/backups/blog/db.dump &&"
+        "mkdir -p /srv/keep && mv /srv/ronron/backups/blog /srv/keep/ &&"
+        "mv torn/srv/ronron/backups/blog /srv/ronron/backups/blog;"
+        "restic -r $2 backup --host $4 --tag app=blog /srv/ronron/backups/blog"
+        " /srv/ronron/volumes/blog/content; rm -rf /srv/ronron/backups/blog;"
+        "mv /srv/keep/blog /srv/ronron/backups/blog"
+    )
+    kept.on("manager", "sh", "-c", script, "sh", password, REPOSITORY, made["id"], kept.lab.name)
+    _, err = kept.ronron("restore", "blog", "--yes", status=1)
+    assert "the dump of db is not to be used: its end is not that of a whole mariadb dump" in err
+    assert title(kept) == "Alive"
+    assert answers(kept, "blog", HEALTH)
+    kept.ronron("restore", "blog", "--at", made["id"][:8], "--yes")
+    assert title(kept) == "Alive"
+
+
+def test_a_restore_that_does_not_start_is_taken_back(kept: Operator) -> None:
+    """A snapshot whose files Ghost may not read: the app goes on with what it had."""
+    data = "/srv/ronron/volumes/blog/content"
+    write(kept, "Good")
+    kept.on("manager", "chown", "root:root", data)
+    try:
+        bad = back_up(kept)
+    finally:
+        kept.on("manager", "chown", "1000:1000", data)
+    write(kept, "Better")
+    before = kept.on("manager", "stat", "-c", "%i", data)
+    arguments = ("restore", "blog", "--at", bad["id"], "--yes", "--timeout", "60")
+    _, err = kept.ronron(*arguments, status=1)
+    assert "blog: was not restored: web does not start" in err
+    assert "its data is as it was before" in err
+    assert title(kept) == "Better"
+    assert kept.on("manager", "stat", "-c", "%i", data) == before
+    assert answers(kept, "blog", HEALTH)
+    assert kept.plan() == []
+
+
+def test_another_app_and_a_removed_one_come_out_of_a_snapshot(kept: Operator) -> None:
+    write(kept, "Twice")
+    back_up(kept)
+    domain = f"copy.{kept.lab.domain}"
+    kept.ronron("restore", "blog", "--as", "copy", "--domain", domain, "--yes")
+    assert title(kept, "copy") == "Twice"
+    assert answers(kept, "copy", HEALTH)
+    assert title(kept) == "Twice"
+    back_up(kept, "copy")
+    kept.ronron("remove", "copy", "--delete-data", "--yes")
+    assert not (kept.folder / "vault" / "copy.age").exists()
+    kept.ronron("restore", "copy", "--yes")
+    assert title(kept, "copy") == "Twice"
+    assert answers(kept, "copy", HEALTH)
+    kept.ronron("remove", "copy", "--delete-data", "--yes")
+
+
+def test_one_app_that_fails_stops_no_other(kept: Operator, hi: dict[str, Any]) -> None:
+    kept.on("manager", "docker", "service", "scale", "blog_db=0")
+    try:
+        out, err = kept.ronron("backup", "--json", status=1)
+    finally:
+        kept.on("manager", "docker", "service", "scale", "blog_db=1")
+        eventually(lambda: answers(kept, "blog", HEALTH), 120)
+    found = json.loads(out)
+    assert [one["app"] for one in found["snapshots"]] == ["hi"]
+    assert [one["app"] for one in found["failed"]] == ["blog"]
+    assert "blog" in err
+
+
+def test_locks_of_the_dead_do_not_stay_in_the_way(kept: Operator) -> None:
+    password = kept.ronron("secrets", "show", "backup", "password", "--reveal")[0].strip()
+    locks = ("sh", "-c", f"ls {REPOSITORY}/locks")
+    container = kept.lab.server("manager").container
+    script = f"tail -f /dev/null | RESTIC_PASSWORD={password} restic -r {REPOSITORY} backup --stdin"
+    process = subprocess.Popen(
+        ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.DEVNULL
+    )
+    eventually(lambda: kept.on("manager", *locks))
+    kept.on("manager", "pkill", "-KILL", "restic")
+    kept.on("manager", "pkill", "-KILL", "tail")
+    process.wait(30)
+    assert kept.on("manager", *locks)
+    kept.ronron("backup", "forget", "--yes")
+    assert kept.on("manager", *locks) == ""
+
+
+def test_a_ronron_that_is_killed_leaves_nothing_running(kept: Operator) -> None:
+    kept.on(
+        "manager", "dd", "if=/dev/urandom", f"of={CONTENT}/large.bin", "bs=1048576", "count=1500"
+    )
+    process = kept.start("backup", "blog")
+
+    def restic_runs() -> str:
+        return kept.on("manager", "sh", "-c", "pgrep -x restic || true")
+
+    try:
+        eventually(restic_runs, 120)
+        process.kill()
+        process.communicate()
+        eventually(lambda: not restic_runs(), 120)
+    finally:
+        kept.on("manager", "rm", f"{CONTENT}/large.bin")
+    assert "ronron-" not in kept.on("manager", "sh", "-c", "ls /run")
+    back_up(kept)
+
+
+def test_mistakes_are_told_in_one_line(kept: Operator) -> None:
+    for arguments, said in (
+        (("backup", "blgo"), "blgo"),
+        (("restore", "blog", "--at", "2020-01-01", "--yes"), "has no snapshot from before"),
+        (("restore", "blog"), "add --yes"),
+        (("restore", "blog", "--as", "hi", "--yes"), "there is an app hi already"),
+    ):
+        _, err = kept.ronron(*arguments, status=2)
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_a_damaged_repository_is_found_by_the_check(kept: Operator) -> None:
+    made = back_up(kept)
+    kept.ronron("backup", "check", "--read", "100%")
+    script = (
+        "f=$(find $1/data -type f -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2);"
+        "cp $f /srv/pack; chmod u+w $f; printf xxxx | dd of=$f bs=1 seek=1000 conv=notrunc; echo $f"
+    )
+    pack = kept.on("manager", "sh", "-c", script, "sh", REPOSITORY).splitlines()[-1]
+    try:
+        _, err = kept.ronron("backup", "check", "--read", "100%", status=1)
+        assert "restic check failed" in err
+    finally:
+        kept.on("manager", "cp", "/srv/pack", pack)
+    kept.ronron("backup", "check", "--read", "100%")
+    assert made["id"]
+
+
+def test_another_password_is_told(kept: Operator) -> None:
+    vault = kept.folder / "vault" / "backup.age"
+    before = vault.read_bytes()
+    process = kept.start("secrets", "set", "backup", "password", "--yes", stdin="another")
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    try:
+        _, err = kept.ronron("backups", status=2)
+    finally:
+        vault.write_bytes(before)
+    assert "was made with another password" in err
+    assert hashlib.sha256(vault.read_bytes()).digest() == hashlib.sha256(before).digest()
+
+
+SERVERS = {
+    "rest": ("rest-server", "rest:http://manager:8000/ada/site", {"rest_user": "ada"}),
+    "s3": ("rclone", "s3:http://manager:8001/bucket/site", {"s3_key": "key"}),
+    "sftp": ("", "sftp:root@worker-1:/srv/sftp-repository", {}),
+    "rclone": ("", "rclone:far:/srv/rclone-repository", {}),
+}
+
+
+@pytest.fixture
+def elsewhere(
+    kept: Operator, hi: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[Operator]:
+    """The site with a repository behind a real server of that kind; afterwards as it was."""
+    kind = request.param
+    vault = kept.folder / "vault" / "backup.age"
+    before = vault.read_bytes()
+    container = kept.lab.server("manager").container
+    secret: dict[str, str] = {}
+    server: list[str] = []
+    if kind == "rest":
+        kept.on("manager", "apt-get", "install", "-y", "-q", "restic-rest-server", "apache2-utils")
+        kept.on("manager", "mkdir", "-p", "/srv/rest")
+        kept.on("manager", "htpasswd", "-B", "-b", "-c", "/srv/rest/.htpasswd", "ada", "p@ss:w/rd")
+        secret = {"rest_user": "ada", "rest_password": "p@ss:w/rd"}
+        server = ["restic-rest-server", "--path", "/srv/rest", "--private-repos", "--append-only"]
+    elif kind == "s3":
+        rclone = Path(sys.executable).parent / "rclone"
+        subprocess.run(["docker", "cp", "-L", rclone, f"{container}:/usr/local/bin/"], check=True)
+        kept.on("manager", "mkdir", "-p", "/srv/s3/bucket")
+        secret = {"s3_key": "thekey", "s3_secret": "thesecret"}
+        server = ["rclone", "serve", "s3", "--addr", ":8001", "--auth-key", "thekey,thesecret"]
+        server += ["/srv/s3"]
+    elif kind == "sftp":
+        key = kept.folder.parent / "backup-key"
+        key.unlink(missing_ok=True)
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+        subprocess.run(words, check=True)
+        secret = {"sftp_key": key.read_text()}
+        public = key.with_suffix(".pub").read_text().strip()
+        kept.on("worker-1", "sh", "-c", f"echo '{public}' >> /root/.ssh/authorized_keys")
+    else:
+        secret = {"rclone_config": "[far]\ntype = local\n"}
+    process = subprocess.Popen(["docker", "exec", container, *server]) if server else None
+    configure(kept, SERVERS[kind][1])
+    try:
+        for name, value in secret.items():
+            setting = kept.start("secrets", "set", "backup", name, "--yes", stdin=value)
+            out, err = setting.communicate()
+            assert setting.returncode == 0, out + err
+        yield kept
+    finally:
+        configure(kept, REPOSITORY)
+        vault.write_bytes(before)
+        if process is not None:
+            kept.on("manager", "pkill", "-f", server[0])
+            process.wait(30)
+
+
+@pytest.mark.parametrize("elsewhere", SERVERS, indirect=True)
+def test_a_repository_elsewhere(elsewhere: Operator, request: pytest.FixtureRequest) -> None:
+    operator = elsewhere
+    if "rclone:" in (operator.folder / "ronron.yml").read_text():
+        operator.ronron("apply", "--yes")
+    eventually(lambda: "made" in operator.start("backup", "init").communicate()[0], 60)
+    made = back_up(operator, "hi")
+    listed = json.loads(operator.ronron("backups", "--json")[0])
+    assert [one["id"] for one in listed] == [made["id"]]
+    operator.ronron("backup", "check", "--read", "100%")

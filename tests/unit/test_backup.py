@@ -1,0 +1,257 @@
+"""Backups: where a repository is, what restic is told and answers, and which dumps are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ronron.backup import dump, sealed
+from ronron.backup.repository import Repository
+from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
+from ronron.errors import OperatorError, RonronError
+from ronron.servers.local import LocalRunner
+from ronron.site.load import load_site
+from ronron.site.models import Keep
+from ronron.site.secret import Secret
+
+SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup: {repository: REPOSITORY}\n"
+
+
+def secrets(**values: str) -> dict[str, Secret]:
+    return {name: Secret(value) for name, value in {"password": "pass word", **values}.items()}
+
+
+def loaded(folder: Path, repository: str) -> str:
+    (folder / "ronron.yml").write_text(SITE.replace("REPOSITORY", json.dumps(repository)))
+    settings = load_site(folder).site.backup
+    assert settings
+    return settings.repository
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "/mnt/backup",
+        "sftp:backup@nas.example.net:/srv/restic",
+        "rest:https://backup.example.net:8000/site/",
+        "rest:http://10.0.0.1/",
+        "s3:https://s3.example.net/bucket",
+        "rclone:my remote:folder/site",
+    ],
+)
+def test_a_repository_is_taken_as_it_is_written(tmp_path: Path, repository: str) -> None:
+    assert loaded(tmp_path, repository) == repository
+
+
+@pytest.mark.parametrize(
+    ("repository", "said"),
+    [
+        ("backup", "'backup' is not a repository that ronron knows"),
+        ("/", "not a repository"),
+        ("/srv/../etc", "not a repository"),
+        ("s3:https://s3.example.net", "not a repository"),
+        ("rest:https://ada:secret@backup.example.net/", "ronron secrets set backup"),
+        ("s3:https://key:secret@s3.example.net/bucket", "s3_key and s3_secret"),
+        ("sftp:nas:/srv", "sftp:USER@HOST:/PATH"),
+        ("sftp:-oProxyCommand=x@nas:/srv", "not a repository"),
+        ("b2:bucket", "not a repository"),
+        ("rest:https://x/\n--password-command=x", "not a repository"),
+    ],
+)
+def test_what_is_no_repository_is_said_and_no_login_is_shown(
+    tmp_path: Path, repository: str, said: str
+) -> None:
+    with pytest.raises(OperatorError, match=r"backup\.repository") as caught:
+        loaded(tmp_path, repository)
+    assert said in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
+def test_durations_are_restics(tmp_path: Path) -> None:
+    Keep(every="12h", daily="1y6m", weekly="2y5m7d3h")
+    text = SITE.replace("REPOSITORY", "/r").replace("}", ", keep: {daily: 14}}")
+    (tmp_path / "ronron.yml").write_text(text)
+    with pytest.raises(OperatorError, match=r"backup\.keep\.daily: must be text"):
+        load_site(tmp_path)
+    (tmp_path / "ronron.yml").write_text(text.replace("14", "14 days"))
+    with pytest.raises(OperatorError, match="is not a duration"):
+        load_site(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("repository", "values"),
+    [
+        (Repository("/r"), {}),
+        (Repository("s3:https://h/b"), {"s3_key": "the-key", "s3_secret": "the-secret"}),
+        (Repository("rest:https://h:8/x"), {"rest_user": "ada", "rest_password": "pä:ss/@"}),
+        (Repository("sftp:u@h:/r"), {"sftp_key": "the-private-key"}),
+        (Repository("rclone:a:b"), {"rclone_config": "[a]\ntype = local"}),
+    ],
+)
+def test_no_secret_is_an_argument(repository: Repository, values: dict[str, str]) -> None:
+    known = secrets(**values)
+    order = Repository(repository.location, known, ca="PEM").order("snapshots")
+    words = " ".join(order.argv)
+    assert order.argv[0] == "restic"
+    assert order.argv[-1] == "snapshots"
+    assert not [value for value in ("pass word", *values.values()) if value in words]
+    assert "pass word" not in repr(order)
+    assert order.files["password"] == "pass word"
+    if "rest_user" in values:
+        assert order.files["repository"] == "rest:https://ada:p%C3%A4%3Ass%2F%40@h:8/x"
+    if "sftp_key" in values:
+        assert order.files["key"].endswith("\n")
+        assert "StrictHostKeyChecking=yes" in words
+
+
+def test_a_missing_login_is_said_with_the_command_that_sets_it() -> None:
+    with pytest.raises(OperatorError, match="ronron backup init"):
+        Repository("/r").order("snapshots")
+    with pytest.raises(OperatorError, match="ronron secrets set backup s3_secret"):
+        Repository("s3:https://h/b", secrets(s3_key="k")).order("snapshots")
+
+
+def test_secrets_are_files_that_are_gone_with_the_program() -> None:
+    look = (
+        "import json, os, pathlib, sys; p = pathlib.Path(sys.argv[1]);"
+        "print(json.dumps([str(p), p.read_text(), oct(p.stat().st_mode & 0o777),"
+        " oct(p.parent.stat().st_mode & 0o777), os.environ['WHERE']]))"
+    )
+    order = sealed.Order(
+        (sys.executable, "-c", look, f"{sealed.FOLDER}/password"),
+        {"WHERE": f"{sealed.FOLDER}/x"},
+        {"password": "pass word"},
+    )
+    lines: list[str] = []
+    if not os.access("/run", os.W_OK):
+        pytest.skip("only root can write to /run")
+    assert sealed.run(LocalRunner(), order, lines.append).status == 0
+    path, content, mode, folder_mode, where = json.loads(lines[0])
+    assert (content, mode, folder_mode) == ("pass word", "0o600", "0o700")
+    assert Path(where).parent == Path(path).parent
+    assert not Path(path).parent.exists()
+
+
+def test_a_program_ends_with_whoever_started_it() -> None:
+    if not os.access("/run", os.W_OK):
+        pytest.skip("only root can write to /run")
+    script = "import signal, time; print('begun', flush=True); time.sleep(600)"
+    order = sealed.Order((sys.executable, "-c", script))
+
+    class Gone(Exception):
+        pass
+
+    def line(text: str) -> None:
+        raise Gone(text)
+
+    with pytest.raises(Gone, match="begun"):
+        sealed.run(LocalRunner(), order, line)
+
+
+def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *lines: str) -> Restic:
+    """A restic that says `lines` and ends with `status`, whatever it is asked."""
+    program = tmp_path / "restic"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return Restic(LocalRunner(), Repository("/r", secrets()), "s")
+
+
+FATAL = '{"message_type":"exit_error","code":1,"message":"Fatal: unable to open"}'
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@pytest.mark.parametrize(
+    ("status", "line", "kind", "said"),
+    [
+        (10, FATAL, NoRepository, "there is no repository (ronron backup init)"),
+        (12, FATAL, OperatorError, "another password"),
+        (11, FATAL, RonronError, "ronron backup unlock"),
+        (1, FATAL, RonronError, "restic snapshots failed: unable to open"),
+        (1, "", RonronError, "restic snapshots failed: status 1"),
+        (
+            3,
+            '{"message_type":"error","error":{"message":"EIO"},"item":"/x"}',
+            RonronError,
+            "/x: EIO",
+        ),
+    ],
+)
+def test_what_a_failure_of_restic_means(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    line: str,
+    kind: type[RonronError],
+    said: str,
+) -> None:
+    restic = answering(tmp_path, monkeypatch, status, line)
+    with pytest.raises(kind) as caught:
+        restic.snapshots()
+    assert said in str(caught.value)
+
+
+def snapshot(id: str, day: int, app: str = "blog") -> Snapshot:
+    return Snapshot(id * 8, app, datetime(2026, 11, day, 12, tzinfo=UTC), ())
+
+
+def test_a_snapshot_is_chosen_by_time_or_by_id() -> None:
+    known = [snapshot("a", 1), snapshot("b", 3), snapshot("c", 5), snapshot("d", 6, "wiki")]
+    assert choose(known, "blog", None) is known[2]
+    assert choose(known, "blog", "2026-11-03") is known[1]
+    assert choose(known, "blog", "2026-11-03T11:00+00:00") is known[0]
+    assert choose(known, "blog", "aaaaaaaa") is known[0]
+    for at, said in (
+        ("dddddddd", "has no snapshot dddddddd"),
+        ("2026-10-31", "the oldest is of 2026-11-01"),
+        ("yesterday", "neither a snapshot nor a time"),
+    ):
+        with pytest.raises(OperatorError, match=said):
+            choose(known, "blog", at)
+    with pytest.raises(RonronError, match="shop: there is no snapshot"):
+        choose(known, "shop", None)
+
+
+def test_sizes_are_for_people() -> None:
+    assert [size(n) for n in (0, 1023, 1024, 3 * 2**30, 2**50)] == [
+        "0 B", "1023 B", "1.0 KiB", "3.0 GiB", "1024.0 TiB",
+    ]  # fmt: skip
+
+
+MARIADB = b"INSERT INTO x;\n-- Dump completed on 2026-11-24 15:28:00\n"
+POSTGRES = b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
+MONGODB = bytes.fromhex("6de29981") + b"x" * 100 + b"\xff" * 4
+REDIS = b"REDIS0011" + b"x" * 100 + b"\xff" + b"checksum"
+SQLITE = b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCOMMIT;\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "content"),
+    [
+        ("mariadb", MARIADB),
+        ("postgres", POSTGRES),
+        ("mongodb", MONGODB),
+        ("redis", REDIS),
+        ("sqlite", SQLITE),
+    ],
+)
+def test_a_dump_counts_only_with_its_end(tmp_path: Path, engine: str, content: bytes) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(content)
+    found = dump.check(LocalRunner(), "blog", "db", engine, str(path))
+    assert (found.size, found.engine) == (len(content), engine)
+    for cut in (content[: len(content) // 2], b"", content[:1]):
+        path.write_bytes(cut)
+        with pytest.raises(RonronError, match="blog: the dump of db is not to be used"):
+            dump.check(LocalRunner(), "blog", "db", engine, str(path))
+    path.unlink()
+    with pytest.raises(RonronError, match="there is no dump of db"):
+        dump.check(LocalRunner(), "blog", "db", engine, str(path))
