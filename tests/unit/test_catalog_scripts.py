@@ -608,3 +608,36 @@ def test_invoice_ninjas_worker_gives_a_sign_of_life_when_it_succeeds(
     assert (tmp_path / "succeeded").exists() is works
     loop.terminate()
     assert loop.wait(timeout=20) == 0
+
+
+# The recipes that hand a relay to their program by variables.
+
+RELAY_VARIABLES = {
+    "forgejo": ("FORGEJO__mailer__SMTP_ADDR", "FORGEJO__mailer__USER", "FORGEJO__mailer__PROTOCOL"),
+    "nextcloud": ("SMTP_HOST", "SMTP_NAME", "SMTP_SECURE"),
+    "n8n": ("N8N_SMTP_HOST", "N8N_SMTP_USER", "N8N_SMTP_SSL"),
+}
+ENCRYPTIONS = {
+    "forgejo": {"tls": "smtps", "starttls": "smtp+starttls", "none": "smtp"},
+    "nextcloud": {"tls": "ssl", "starttls": None, "none": None},
+    "n8n": {"tls": "true", "starttls": "false", "none": "false"},
+}
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls", "none"])
+@pytest.mark.parametrize("recipe", RELAY_VARIABLES)
+def test_a_relay_by_variables(tmp_path: Path, secrets: Path, recipe: str, security: str) -> None:
+    host, user, encryption = RELAY_VARIABLES[recipe]
+    given = {**MAIL, "MAIL_SECURITY": security, host: "relay.example.org"}
+    if recipe == "nextcloud":
+        given |= {"OVERWRITEHOST": "cloud.example.org", "MAIL_FROM_ADDRESS": "a@example.org"}
+    found = exported(recipe, secrets, tmp_path, **given)
+    assert (found[host], found[user]) == ("relay.example.org", "site")
+    assert found.get(encryption) == ENCRYPTIONS[recipe][security]
+    named = [value for name, value in found.items() if name.endswith("_FILE") and "PASS" in name]
+    assert str(secrets / "mail_password") in named
+    given["MAIL_USER"] = ""
+    (secrets / "mail_password").unlink()
+    without = exported(recipe, secrets, tmp_path, **given)
+    assert not without.get(user)
+    assert not [v for n, v in without.items() if n.endswith("_FILE") and "mail_password" in v]

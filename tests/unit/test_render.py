@@ -100,7 +100,7 @@ def test_every_built_in_recipe_keeps_what_the_platform_promises(name: str) -> No
         assert all(port["mode"] == "host" for port in body.get("ports", ()))
     on_proxy = {service for service, body in services.items() if PROXY_NETWORK in networks(body)}
     assert on_proxy == ({"web"} if recipe.extension.web else {"web.proxy"} & set(services))
-    assert set(stack.secrets) == set(recipe.extension.secrets)
+    assert set(stack.secrets) == set(recipe.extension.secrets) - {"mail_password"}
     mounts = [(body, str(body.get("volumes"))) for body in services.values()]
     for volume in stack.volumes:
         users = [body["deploy"] for body, mounted in mounts if f"'{volume.name}'" in mounted]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ronron.catalog import healthchecks
+from ronron.catalog import healthchecks, mail
 from ronron.catalog.interpolate import compile, place
 from ronron.catalog.licences import is_free
 from ronron.catalog.plain import images, passwords
@@ -342,6 +342,23 @@ def _files(subject: _Subject) -> Iterator[Finding]:
             yield Finding("files", where, message, "add one, or remove build:")
 
 
+def _mail(subject: _Subject) -> Iterator[Finding]:
+    extension = subject.recipe.extension
+    for name in extension.parameters:
+        if re.search(r"smtp|mail_", name) and name not in mail.PARAMETERS:
+            message = f"{name}: the site's one mail setting does not reach it"
+            remedy = f"use {', '.join(mail.PARAMETERS)}, and the secret {mail.PASSWORD}"
+            yield Finding("mail", f"x-ronron.parameters.{name}", message, remedy)
+    present = set(mail.PARAMETERS) & set(extension.parameters)
+    missing = [name for name in mail.ALWAYS if name not in present]
+    if present and missing:
+        message = f"{', '.join(missing)}: the site's mail setting needs them too"
+        yield Finding("mail", "x-ronron.parameters", message, "add them")
+    if (mail.USER in present) != (mail.PASSWORD in extension.secrets):
+        message = f"{mail.USER} and the secret {mail.PASSWORD} belong together"
+        yield Finding("mail", "x-ronron.secrets", message, "declare both")
+
+
 _RULES: tuple[Callable[[_Subject], Iterator[Finding]], ...] = (
     _image_tag,
     _healthcheck,
@@ -357,5 +374,6 @@ _RULES: tuple[Callable[[_Subject], Iterator[Finding]], ...] = (
     _volumes,
     _writers,
     _parameters,
+    _mail,
     _files,
 )

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ronron.catalog import routing
+from ronron.catalog import mail, routing
 from ronron.catalog.interpolate import escape
 from ronron.catalog.recipe import Recipe, image_folder
 from ronron.catalog.recipe import Volume as VolumeRule
@@ -118,15 +118,16 @@ def domain_of(app: App, recipe: Recipe, site: Site) -> str | None:
     return app.domain or f"{app.name}.{site.domain}"
 
 
-def parameters(app: App, recipe: Recipe) -> dict[str, str]:
-    """The app's parameters with the recipe's defaults, as interpolation wants them.
+def parameters(app: App, recipe: Recipe, site: Site) -> dict[str, str]:
+    """The app's parameters with the site's and the recipe's defaults, as interpolation wants them.
 
     Raises SiteError with every parameter that is missing, unknown or wrong.
     """
     declared = recipe.extension.parameters
     file, problems, values = f"apps/{app.name}.yml", [], {}
+    common = mail.defaults(app, recipe, site)
     for name, rule in declared.items():
-        value = app.parameters.get(name, rule.default)
+        value = app.parameters.get(name, common.get(name, rule.default))
         if value is None or value == "":
             if rule.required:
                 remedy = f"add it, or deploy with --set {name}=…"
@@ -160,7 +161,7 @@ def render(
     when the app's parameters do not fit the recipe.
     """
     domain = domain_of(app, recipe, site)
-    values = parameters(app, recipe)
+    values = parameters(app, recipe, site)
     values |= {
         "app": app.name,
         "domain": domain or "",
@@ -170,6 +171,8 @@ def render(
     }
     compose: dict[str, Any] = recipe.template.render(values)
     compose.pop("name", None)
+    if mail.takes_account(recipe) and not mail.has_account(app, recipe, site):
+        mail.without_password(compose)
     images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
     volumes = _volumes(app, recipe, compose)
     _one_writer(app, volumes)

@@ -126,8 +126,13 @@ def set_value(
     \b
       ronron secrets set blog smtp_password
       pass show smtp | ronron secrets set blog smtp_password
+
+    The password of mail.user in ronron.yml is mail_password of `site`, and apps get it by ronron
+    apply: ronron secrets set site mail_password.
     """
+    from ronron.catalog import mail
     from ronron.plan import secrets as domain
+    from ronron.plan.make import SITE
 
     if click.get_current_context().args:
         # Click's own words would repeat what stood there.
@@ -137,6 +142,8 @@ def set_value(
         )
     vault, catalog = _vault(loaded), _catalog(loaded)
     rule = domain.settable(loaded, catalog, app, secret)
+    # The relay knows it already: the apps get it with the next apply.
+    vault_only = vault_only or secret == mail.PASSWORD
     new = not vault.exists(app) or secret not in vault.read(app).values
     if rule is None and not new and not vault_only:
         raise OperatorError(
@@ -146,7 +153,8 @@ def set_value(
     value = _ask(f"{secret} of {app}", twice=True)
     if vault_only or new:
         domain.keep(vault, app, secret, value, rule)
-        output.result(f"vault/{app}.age holds {secret}; the next deployment uses it")
+        when = "ronron apply gives it to the apps" if app == SITE else "the next deployment uses it"
+        output.result(f"vault/{app}.age holds {secret}; {when}")
     else:
         _change(loaded, app, {secret: value}, timeout, yes)
 

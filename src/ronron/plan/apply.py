@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ronron.catalog import mail
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
 from ronron.plan import platform
-from ronron.plan.make import read_secrets, recipe_of, rendered
+from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
@@ -170,12 +171,13 @@ def make_secrets(session: Session, app: App, recipe: Recipe, missing: Iterable[s
     made = {
         name: generate(rule.length, rule.alphabet)
         for name, rule in recipe.extension.secrets.items()
-        if name not in secrets.values and not rule.provided
+        if name not in secrets.values and not (rule.provided or mail.is_relays(recipe, name))
     }
-    if made:
+    # Also without any: the names of Docker secrets are made with the file's salt.
+    if made or (recipe.extension.secrets and not session.vault.exists(app.name)):
         secrets = replace(secrets, values={**secrets.values, **made})
         session.vault.write(app.name, secrets)
-    return secrets
+    return with_mail(secrets, app, recipe, session.loaded.site, session.vault) or secrets
 
 
 def supply(session: Session, engine: DockerClient, stack: Stack) -> None:

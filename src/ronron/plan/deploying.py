@@ -12,7 +12,7 @@ from ronron.catalog.recipe import find
 from ronron.errors import OperatorError, SiteError
 from ronron.plan.apply import Done, deploy, wait_for_answer
 from ronron.plan.lock import lock
-from ronron.plan.make import read_secrets, recipe_of, rendered
+from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange
 from ronron.plan.observe import Reality
 from ronron.plan.session import Session, plan
@@ -183,6 +183,7 @@ def carry_out(
     app = session.loaded.apps[name]
     recipe = recipe_of(app, session.loaded, session.catalog)
     secrets = read_secrets(app, recipe, session.vault, deployed=True)
+    secrets = with_mail(secrets, app, recipe, session.loaded.site, session.vault)
     stack, _ = rendered(app, recipe, session.loaded.site, secrets, reality.link_mtu)
     with engine_of(session.manager) as engine:
         return Done(name, "unchanged", wait_for_answer(session, engine, stack, seconds))

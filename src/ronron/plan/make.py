@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from ronron.catalog import mail
 from ronron.catalog.recipe import Catalog, Recipe, read_text
 from ronron.catalog.render import (
     PLATFORM,
@@ -23,6 +24,9 @@ from ronron.site.models import App, Site
 from ronron.site.vault import Secrets, Vault
 from ronron.swarm import nodes, spec, state
 from ronron.swarm.record import Record
+
+SITE = "site"
+"""The vault's file of what belongs to no app: the mail relay's password."""
 
 NEW = "new"
 """Stands in a plan for the digest of a secret that is not made yet."""
@@ -102,7 +106,9 @@ def rendered(
         else f"{app.name}_{name}_{NEW}"
         for name in recipe.extension.secrets
     }
-    missing = tuple(name for name in names if name not in known)
+    missing = tuple(
+        name for name in names if name not in known and not mail.is_relays(recipe, name)
+    )
     return render(app, recipe, site, names, link_mtu), missing
 
 
@@ -124,12 +130,39 @@ def read_secrets(app: App, recipe: Recipe, vault: Vault, deployed: bool) -> Secr
     return None
 
 
+def with_mail(
+    secrets: Secrets | None, app: App, recipe: Recipe, site: Site, vault: Vault
+) -> Secrets | None:
+    """The app's secrets, with the password of the account that it sends mail by.
+
+    The site's where the account is the site's. Raises OperatorError when it is not in the vault: it
+    cannot be made up.
+    """
+    if not mail.has_account(app, recipe, site):
+        return secrets
+    if not mail.has_sites_account(app, recipe, site):
+        if secrets is None or mail.PASSWORD not in secrets.values:
+            raise OperatorError(
+                f"apps/{app.name}.yml: parameters.{mail.USER}: its password is not in the vault",
+                remedy=f"ronron secrets set {app.name} {mail.PASSWORD}",
+            )
+        return secrets
+    known = vault.read(SITE).values if vault.exists(SITE) else {}
+    if mail.PASSWORD not in known:
+        raise OperatorError(
+            "ronron.yml: mail.user: its password is not in the vault",
+            remedy=f"ronron secrets set {SITE} {mail.PASSWORD}",
+        )
+    return (secrets or Secrets()).set(mail.PASSWORD, known[mail.PASSWORD])
+
+
 def _app(
     app: App, loaded: LoadedSite, reality: Reality, catalog: Catalog, vault: Vault
 ) -> AppChange | None:
     recipe = recipe_of(app, loaded, catalog)
     deployed = reality.swarm.newest(app.name)
     secrets = read_secrets(app, recipe, vault, deployed is not None)
+    secrets = with_mail(secrets, app, recipe, loaded.site, vault)
     stack, missing = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
     volumes = tuple(item for item in stack.volumes if item.path not in reality.folders)
     actual = reality.swarm.services.get(app.name, {})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ronron.catalog import mail
 from ronron.catalog.recipe import Catalog, Recipe, Rotation, SecretRule
 from ronron.catalog.render import PLATFORM
 from ronron.catalog.routing import WEB_SERVICE
@@ -14,7 +15,7 @@ from ronron.plan import platform, rotating
 from ronron.plan.apply import proxy_address
 from ronron.plan.inside import container_of
 from ronron.plan.lock import lock
-from ronron.plan.make import recipe_of
+from ronron.plan.make import SITE, recipe_of, with_mail
 from ronron.plan.session import Session
 from ronron.servers.runner import Runner
 from ronron.site import keys
@@ -53,6 +54,8 @@ def fixed(recipe: Recipe, name: str) -> str:
         return "it is made by ronron itself"
     if rule.permanent:
         return rule.permanent
+    if mail.is_relays(recipe, name):
+        return "the relay says what it is"
     if rule.rotate is None and (service := _database_that_reads(recipe, name)):
         return f"the recipe does not say how the database of {service} learns a new value"
     return ""
@@ -98,6 +101,8 @@ def settable(loaded: LoadedSite, catalog: Catalog, app: str, name: str) -> Secre
 
     Raises OperatorError when the recipe has no such secret, or it is made by ronron itself.
     """
+    if app == SITE and name != mail.PASSWORD:
+        raise OperatorError(f"site has no secret {name}", remedy=f"it has: {mail.PASSWORD}")
     if app not in PLATFORM and app not in loaded.apps:
         return None
     recipe = recipe_named(loaded, catalog, app)
@@ -124,13 +129,13 @@ def check(loaded: LoadedSite, catalog: Catalog, vault: Vault) -> list[Problem]:
     problems = keys.check(vault)
     for app in {**platform.apps(loaded), **loaded.apps}:
         try:
-            problems += _missing(recipe_named(loaded, catalog, app), app, vault)
+            problems += _missing(loaded, recipe_named(loaded, catalog, app), app, vault)
         except SiteError as error:
             problems += error.problems
     return problems
 
 
-def _missing(recipe: Recipe, app: str, vault: Vault) -> Iterator[Problem]:
+def _missing(loaded: LoadedSite, recipe: Recipe, app: str, vault: Vault) -> Iterator[Problem]:
     rules, file = recipe.extension.secrets, f"vault/{app}.age"
     from_git = f"if {app} ever ran, take it from git: git log -- {file}; else ronron apply makes it"
     if not vault.exists(app):
@@ -142,8 +147,13 @@ def _missing(recipe: Recipe, app: str, vault: Vault) -> Iterator[Problem]:
     except RonronError:
         return  # told already
     for name in rules:
-        if name not in known:
+        if name not in known and not mail.is_relays(recipe, name):
             yield Problem(file, name, "is missing", from_git)
+    if app in loaded.apps:
+        try:
+            with_mail(Secrets(known), loaded.apps[app], recipe, loaded.site, vault)
+        except OperatorError as error:
+            yield Problem(file, mail.PASSWORD, f"is missing: {error.message}", error.remedy)
 
 
 def change(

@@ -23,8 +23,8 @@ from pydantic import (
 from ronron.errors import OperatorError
 from ronron.site import values
 
-RESERVED_APPS = ("proxy", "registry", "socket-proxy")
-"""Names of the platform's own apps, which no file in `apps/` may take."""
+RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup")
+"""Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
 
 LETS_ENCRYPT = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -165,6 +165,27 @@ class Network(Model):
     )
 
 
+class Mail(Model):
+    """The mail relay that apps send by; its password is in the vault."""
+
+    host: Annotated[str, AfterValidator(values.address)] = Field(
+        description="DNS name or IP address of the relay."
+    )
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="`starttls`, `tls` from the first byte, or `none`.",
+    )
+    port: int = Field(default=587, ge=1, le=65535, description="TCP port of the relay.")
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Account at the relay; its password: ronron secrets set site mail_password.",
+    )
+    sender: Annotated[str, AfterValidator(values.email)] = Field(
+        alias="from", description="E-mail address that the apps send from."
+    )
+
+
 class Images(Model):
     """Where the images of containers come from."""
 
@@ -224,6 +245,9 @@ class Site(Model):
         "instead of this computer's: for private zones and the lab.",
     )
     images: Images = Field(default=Images(), description="Where container images come from.")
+    mail: Mail | None = Field(
+        default=None, description="The mail relay that apps send by; without it they send none."
+    )
     backup: Backup | None = Field(
         default=None, description="Where backups go; without it none are made."
     )

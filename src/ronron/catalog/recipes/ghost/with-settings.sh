@@ -9,6 +9,17 @@ if [ -z "${mail__options__host:-}" ]; then
     # Without mail a code for every new browser could not arrive, and nobody could log in.
     unset mail__transport mail__options__host mail__options__port
     export security__staffDeviceVerification=false
+else
+    # The names of Nodemailer, by which Ghost sends.
+    case $MAIL_SECURITY in
+        tls) export mail__options__secure=true ;;
+        starttls) export mail__options__secure=false mail__options__requireTLS=true ;;
+        none) export mail__options__secure=false mail__options__ignoreTLS=true ;;
+    esac
+    if [ -n "${MAIL_USER:-}" ]; then
+        mail__options__auth__pass=$(< /run/secrets/mail_password)
+        export mail__options__auth__user=$MAIL_USER mail__options__auth__pass
+    fi
 fi
 if [ -z "${mail__from:-}" ]; then unset mail__from; fi
 

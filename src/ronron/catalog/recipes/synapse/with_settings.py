@@ -60,10 +60,15 @@ def settings(environment: "os._Environ[str]") -> dict[str, object]:
     if environment["FEDERATION"] != "true":
         found["federation_domain_whitelist"] = []
     if environment["MAIL_HOST"]:
+        security, user = environment["MAIL_SECURITY"], environment["MAIL_USER"]
         found["email"] = {
             "smtp_host": environment["MAIL_HOST"],
             "smtp_port": int(environment["MAIL_PORT"]),
             "notif_from": environment["MAIL_FROM"] or f"Matrix <matrix@{environment['DOMAIN']}>",
+            "force_tls": security == "tls",
+            "require_transport_security": security == "starttls",
+            "enable_tls": security != "none",
+            **({"smtp_user": user, "smtp_pass": secret("mail_password")} if user else {}),
         }
     return found
 

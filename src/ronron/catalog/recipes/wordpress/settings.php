@@ -15,7 +15,14 @@ if (getenv('MAIL_HOST')) {
             $mailer->isSMTP();
             $mailer->Host = getenv('MAIL_HOST');
             $mailer->Port = (int) getenv('MAIL_PORT');
-            $mailer->SMTPAuth = false;
+            // By these names PHPMailer knows them; without one it would try STARTTLS by itself.
+            $mailer->SMTPSecure = ['starttls' => 'tls', 'tls' => 'ssl'][getenv('MAIL_SECURITY')] ?? '';
+            $mailer->SMTPAutoTLS = false;
+            $mailer->SMTPAuth = (bool) getenv('MAIL_USER');
+            if ($mailer->SMTPAuth) {
+                $mailer->Username = getenv('MAIL_USER');
+                $mailer->Password = trim(file_get_contents('/run/secrets/mail_password'));
+            }
         },
     ];
 }
