@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from ronron import lab
 from ronron.lab import Lab
+from ronron.site import yamltext
+from ronron.site.yamltext import Change
 from ronron.swarm import probe
 
 Found = TypeVar("Found")
@@ -69,6 +71,16 @@ class Operator:
         done = subprocess.run(["docker", "exec", container, *argv], capture_output=True, text=True)
         assert done.returncode == 0, f"{argv} on {server}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+
+REPOSITORY = "/srv/repository"
+
+
+def configure(operator: Operator, repository: str) -> None:
+    """Name another repository for backups in the site's file."""
+    path = operator.folder / "ronron.yml"
+    change = Change(("backup",), {"repository": repository})
+    path.write_text(yamltext.apply(path.read_text(), [change], "ronron.yml"))
 
 
 def eventually(look: Callable[[], Found | None], seconds: float = 60) -> Found:

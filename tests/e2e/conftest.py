@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cloud import Operator
+from e2e.cloud import REPOSITORY, Operator, configure
 from ronron import lab
 from ronron.lab.site import write_site
 
@@ -57,3 +57,12 @@ def blog(operator: Operator) -> dict[str, Any]:
 def hi(operator: Operator) -> dict[str, Any]:
     """What a `hello` of two replicas answered once it was deployed as `hi`."""
     return operator.deploy("hello", "hi", "--replicas", "web=2")
+
+
+@pytest.fixture(scope="session")
+def kept(operator: Operator) -> Operator:
+    """An operator whose site has a repository on the storage server."""
+    configure(operator, REPOSITORY)
+    operator.ronron("apply", "--yes")
+    operator.ronron("backup", "init")
+    return operator

@@ -617,7 +617,7 @@ RELAY_VARIABLES = {
     "nextcloud": ("SMTP_HOST", "SMTP_NAME", "SMTP_SECURE"),
     "n8n": ("N8N_SMTP_HOST", "N8N_SMTP_USER", "N8N_SMTP_SSL"),
 }
-ENCRYPTIONS = {
+ENCRYPTIONS: dict[str, dict[str, str | None]] = {
     "forgejo": {"tls": "smtps", "starttls": "smtp+starttls", "none": "smtp"},
     "nextcloud": {"tls": "ssl", "starttls": None, "none": None},
     "n8n": {"tls": "true", "starttls": "false", "none": "false"},

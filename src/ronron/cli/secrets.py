@@ -130,6 +130,8 @@ def set_value(
     The password of mail.user in ronron.yml is mail_password of `site`, and apps get it by ronron
     apply: ronron secrets set site mail_password.
     """
+    from ronron.backup.repository import PASSWORD
+    from ronron.backup.repository import VAULT_NAME as BACKUP
     from ronron.catalog import mail
     from ronron.plan import secrets as domain
     from ronron.plan.make import SITE
@@ -142,9 +144,16 @@ def set_value(
         )
     vault, catalog = _vault(loaded), _catalog(loaded)
     rule = domain.settable(loaded, catalog, app, secret)
-    # The relay knows it already: the apps get it with the next apply.
-    vault_only = vault_only or secret == mail.PASSWORD
+    # The relay knows it already: the apps get it with the next apply. What it takes to log in at
+    # the repository of backups is read there at each use.
+    others = (SITE, BACKUP)
+    vault_only = vault_only or secret == mail.PASSWORD or (app in others and secret != PASSWORD)
     new = not vault.exists(app) or secret not in vault.read(app).values
+    if app == BACKUP and not new and not vault_only:
+        raise OperatorError(
+            f"the repository knows the {secret} that vault/{BACKUP}.age has",
+            remedy="--vault-only, when the repository has another one",
+        )
     if rule is None and not new and not vault_only:
         raise OperatorError(
             f"{app} is not declared, and its data may know the old {secret}",
@@ -153,7 +162,8 @@ def set_value(
     value = _ask(f"{secret} of {app}", twice=True)
     if vault_only or new:
         domain.keep(vault, app, secret, value, rule)
-        when = "ronron apply gives it to the apps" if app == SITE else "the next deployment uses it"
+        uses = {SITE: "ronron apply gives it to the apps", BACKUP: "the next backup uses it"}
+        when = uses.get(app, "the next deployment uses it")
         output.result(f"vault/{app}.age holds {secret}; {when}")
     else:
         _change(loaded, app, {secret: value}, timeout, yes)

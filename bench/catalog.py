@@ -1,0 +1,1 @@
+"""The catalog rendered and checked, and a vault of many secrets loaded."""
