@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import catalog
 import deploying
 import planning
 import provisioning
@@ -26,6 +27,7 @@ RESULTS = Path(__file__).resolve().parent / "results.json"
 ALONE: dict[str, Callable[[], list[Result]]] = {
     "starting": starting.measure,
     "planning": planning.measure,
+    "catalog": catalog.measure,
     "trying": trying.measure,
 }
 ON_A_LAB: dict[str, Callable[[Laboratory], list[Result]]] = {

@@ -120,3 +120,16 @@ def test_the_results_kept_in_the_repository_are_complete() -> None:
     for figure in figures:
         if figure["target"] is not None:
             assert figure["name"] in described
+
+
+def test_the_catalog_and_a_vault_are_really_gone_through(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ronron.catalog.recipe import names
+
+    catalog = bench("catalog")
+    monkeypatch.setattr(catalog, "FILES", 2)
+    catalog.fill(tmp_path)
+    assert catalog.read(tmp_path) == 2 * catalog.SECRETS
+    assert catalog.decrypt(tmp_path) > 2 * catalog.SECRETS * 32
+    assert catalog.whole_catalog() == len(names())

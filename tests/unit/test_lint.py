@@ -162,6 +162,13 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ("x-ronron/parameters/idle", {"about": "x"}, "parameters", "x-ronron.parameters.idle"),
     ("configs/page", {"file": "./page.html"}, "files", "configs.page.file"),
     (f"{WEB}/build", ".", "files", "services.web.build"),
+    (
+        "configs/a-name-that-is-too-long",
+        {"content": "x"},
+        "files",
+        "configs.a-name-that-is-too-long",
+    ),
+    (f"{WEB}/tmpfs", ["/run:size=1m"], "volumes", "services.web.tmpfs"),
     (f"{WEB}/environment/PRICE", "5$ each", "interpolation", "services.web.environment.PRICE"),
 ]
 

@@ -56,7 +56,7 @@ def test_every_built_in_recipe_loads() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("just text", "services: a Compose file with services is needed"),
+        ("just text", "this is not a stack file"),
         ("services: [web]", "services: a Compose file with services is needed"),
         ("services: {web: {}}", "x-ronron: this block is missing"),
         ("services: {web: {image: a}\nx: 1", "line 2: "),
@@ -94,9 +94,19 @@ def test_a_database_without_a_way_back_is_refused(tmp_path: Path) -> None:
     assert "x-ronron.databases.db.restore" in fault
 
 
-@pytest.mark.parametrize(("text", "mode"), [("0700", "0700"), ('"0750"', "0750"), ('"755"', "755")])
-def test_a_mode_is_octal_however_it_is_written(text: str, mode: str) -> None:
-    assert Volume.model_validate(yaml.safe_load(f"{{class: files, mode: {text}}}")).mode == mode
+@pytest.mark.parametrize("mode", ["0750", "755"])
+def test_a_mode_is_octal(mode: str) -> None:
+    assert Volume.model_validate({"mode": mode}).mode == mode
+
+
+@pytest.mark.parametrize("text", ["0750", "750", "420", "0o750"])
+def test_a_mode_that_yaml_reads_as_a_number_is_refused(tmp_path: Path, text: str) -> None:
+    folder = write(tmp_path / "page", extended(volumes={"data": {"mode": "MODE"}}))
+    file = folder / "stack.yml"
+    file.write_text(file.read_text().replace("MODE", text))
+    (fault,) = faults(folder)
+    assert "x-ronron.volumes.data.mode" in fault
+    assert 'must be text in quotes, such as "0750"' in fault
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from ronron.errors import SiteError
 OWN_VARIABLES = ("app", "domain", "site_name", "site_domain", "contact")
 """Variables that rendering gives to every recipe."""
 
+_LONGEST_CONFIG = 64 - 31 - 12 - 2
+"""Docker's limit less an app's longest name, the digest's digits, and two underscores."""
+
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,20}")
 _SOCKET = re.compile(r"(^|/)(docker|podman|containerd)\.sock$")
 
@@ -342,6 +345,23 @@ def _files(subject: _Subject) -> Iterator[Finding]:
             yield Finding("files", where, message, "add one, or remove build:")
 
 
+def _configs(subject: _Subject) -> Iterator[Finding]:
+    for name in subject.stack.get("configs") or {}:
+        if len(str(name)) > _LONGEST_CONFIG:
+            message = f"{name} is too long: Docker's name of it is the app's, this, and a digest"
+            remedy = f"{_LONGEST_CONFIG} characters at most"
+            yield Finding("files", place(("configs", name)), message, remedy)
+
+
+def _short_tmpfs(subject: _Subject) -> Iterator[Finding]:
+    for service, body in subject.services.items():
+        for target in listing(body.get("tmpfs")):
+            where = place(("services", service, "tmpfs"))
+            path = str(target).partition(":")[0]
+            remedy = f"under volumes: {{type: tmpfs, target: {path}}}"
+            yield Finding("volumes", where, f"the swarm leaves tmpfs: {path} out", remedy)
+
+
 def _mail(subject: _Subject) -> Iterator[Finding]:
     extension = subject.recipe.extension
     for name in extension.parameters:
@@ -374,6 +394,8 @@ _RULES: tuple[Callable[[_Subject], Iterator[Finding]], ...] = (
     _volumes,
     _writers,
     _parameters,
+    _configs,
+    _short_tmpfs,
     _mail,
     _files,
 )

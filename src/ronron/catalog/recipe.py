@@ -10,15 +10,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ronron.catalog.interpolate import Template, compile
+from ronron.catalog.plain import document
 from ronron.digest import content_digest, folder_digest
 from ronron.errors import OperatorError, Problem, SiteError
 
 ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Model(BaseModel):
@@ -100,9 +99,11 @@ class Volume(_Model):
 
     @field_validator("mode", mode="before")
     @classmethod
-    def _octal(cls, value: object) -> object:
-        # YAML 1.1 reads an unquoted 0700 as the octal number 448.
-        return f"0{value:o}" if isinstance(value, int) else value
+    def _text(cls, value: object) -> object:
+        # YAML reads 0750 as the number 488 and 750 as 750: which was meant cannot be told any more.
+        if isinstance(value, int):
+            raise ValueError('must be text in quotes, such as "0750"')
+        return value
 
 
 class Database(_Model):
@@ -289,14 +290,8 @@ def read_text(path: Path, file: str) -> str:
 
 
 def parse_yaml(text: str, file: str) -> Any:  # noqa: ANN401 - whatever YAML held
-    """Parse YAML; a syntax error becomes a SiteError that names `file` and the line."""
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader either way
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "is not YAML"
-        raise SiteError([Problem(file, where, f"{reason}", "check the indentation")]) from None
+    """Parse YAML as Docker does; a fault becomes a SiteError that names `file` and the line."""
+    return document.read(text, file).tree
 
 
 def _problems(error: ValidationError, file: str) -> Iterator[Problem]:
