@@ -168,7 +168,7 @@ FAULTS: list[tuple[str, Any, str, str]] = [
         "files",
         "configs.a-name-that-is-too-long",
     ),
-    (f"{WEB}/tmpfs", ["/run:size=1m"], "volumes", "services.web.tmpfs"),
+    (f"{WEB}/tmpfs", ["/run:size=1m"], "volumes", "services.web.tmpfs"),  # noqa: S108
     (f"{WEB}/environment/PRICE", "5$ each", "interpolation", "services.web.environment.PRICE"),
 ]
 
