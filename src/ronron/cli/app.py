@@ -91,10 +91,12 @@ def remove(loaded: LoadedSite, name: str, delete_data: bool, yes: bool) -> None:
     The folders of its volumes and its file in the vault stay, so that deploying it again brings it
     back as it was. With --delete-data they are deleted for good.
     """
+    from ronron.plan import carry
     from ronron.plan.apply import remove as carry_out
     from ronron.plan.lock import lock
     from ronron.plan.session import open_session
     from ronron.site import edit
+    from ronron.site.load import load_site
 
     loaded.app(name)
     what = f"Delete {name} with all its data, for good?" if delete_data else f"Remove {name}?"
@@ -107,7 +109,8 @@ def remove(loaded: LoadedSite, name: str, delete_data: bool, yes: bool) -> None:
         carry_out(session, name, delete_data=delete_data)
         if delete_data:
             session.vault.remove(name)
-    edit.remove_app(loaded.folder, name)
+        edit.remove_app(loaded.folder, name)
+        carry.follow(dataclasses.replace(session, loaded=load_site(loaded.folder)))
     kept = "" if delete_data else "; its data is kept on the servers"
     output.result(f"{name} removed{kept}")
 
@@ -219,7 +222,7 @@ def rollback(
     yes: bool,
 ) -> None:
     """Bring back what ran before the last change, as it was, and apps/NAME.yml with it."""
-    from ronron.plan import deploying
+    from ronron.plan import carry, deploying
     from ronron.plan.lock import lock
     from ronron.plan.make import recipe_of
     from ronron.swarm import stacks, state
@@ -249,6 +252,7 @@ def rollback(
     ):
         stacks.roll_back(engine, session.manager, name, revision, timeout, session.report)
         site = deploying.restored(loaded, found[0].content["app"])
+        carry.follow(dataclasses.replace(session, loaded=site))
         app = site.app(name)
         source = recipe_of(app, site, session.catalog)
     output.result(f"{name} is as in revision {revision}")

@@ -19,7 +19,7 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import platform
+from ronron.plan import carry, platform
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
 from ronron.plan.observe import Reality, observe
@@ -74,7 +74,16 @@ def apply(
         failed = _each([change], carry_out)
         _raise([*failures, *failed] if failed else [])
     apps = [change for change in others if change.app not in PLATFORM]
-    _raise([*failures, *_each(apps, carry_out)])
+    failures = [*failures, *_each(apps, carry_out)]
+    # Last: apps run without it, and that it fails is one failure among others.
+    try:
+        if plan.carry:
+            carry.carry_out(session, reality)
+        else:
+            carry.follow(session, reality)
+    except RonronError as error:
+        failures.append(error)
+    _raise(failures)
     return tuple(done)
 
 

@@ -77,8 +77,7 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
         raise OperatorError(f"{name} is not deployed", remedy="run ronron apply first")
     recipe = recipe_of(app, loaded, session.catalog)
     stack = stack_of(session, name)
-    file = session.vault.path(name)
-    vault = file.read_bytes() if file.exists() else None
+    vault = session.vault.sealed(name)
     return Protected(name, recipe, stack.volumes, record.content, vault)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.catalog.recipe import find
 from ronron.errors import OperatorError, SiteError
+from ronron.plan import carry
 from ronron.plan.apply import Done, deploy, wait_for_answer
 from ronron.plan.lock import lock
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
@@ -178,7 +179,9 @@ def carry_out(
     if change is not None:
         with lock(session.manager, f"ronron deploy {name}"):
             draft.begun = True
-            return deploy(session, change, reality, seconds=seconds)
+            done = deploy(session, change, reality, seconds=seconds)
+            carry.follow(session, reality)
+            return done
     draft.begun = True
     app = session.loaded.apps[name]
     recipe = recipe_of(app, session.loaded, session.catalog)

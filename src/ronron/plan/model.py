@@ -54,6 +54,7 @@ class Plan:
     nodes: tuple[NodeChange, ...] = ()
     network: tuple[Change, ...] = ()
     apps: tuple[AppChange, ...] = ()
+    carry: tuple[Change, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -68,7 +69,7 @@ class Plan:
             for item in self.nodes
         ]
         apps = [change for app in self.apps for change in app.changes]
-        return (*servers, *nodes, *self.network, *apps)
+        return (*servers, *nodes, *self.network, *apps, *self.carry)
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -78,4 +79,5 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether nothing would be done."""
-        return not (self.provisioning.changes or self.nodes or self.network or self.apps)
+        parts = (self.provisioning.changes, self.nodes, self.network, self.apps, self.carry)
+        return not any(parts)

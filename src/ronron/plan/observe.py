@@ -51,7 +51,10 @@ def observe(loaded: LoadedSite, servers: Connections, report: Report) -> Reality
     interface = loaded.site.network.interface
     with step(report, "look at the servers"), ThreadPoolExecutor(1) as threads:
         looking = threads.submit(
-            servers.on_each, lambda runner: server_facts.read(runner, interface)
+            servers.on_each,
+            lambda runner: server_facts.read(
+                runner, interface, loaded.site.servers[runner.name].user
+            ),
         )
         client.load()
         found, failures = looking.result()

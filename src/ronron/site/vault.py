@@ -16,7 +16,7 @@ import os
 import re
 import secrets as random
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,6 +165,14 @@ class Vault:
         """Whether the app `name` has a file in the vault."""
         return self.path(name).exists()
 
+    def sealed(self, name: str) -> bytes | None:
+        """The file of the app `name`, encrypted as it is; None where there is none.
+
+        A manager's copy of the site has it in `sealed/`, where nothing tries to open it.
+        """
+        places = (self.path(name), self.folder / "sealed" / f"{name}.age")
+        return next((path.read_bytes() for path in places if path.exists()), None)
+
     def read(self, name: str) -> Secrets:
         """The secrets of the app `name`.
 
@@ -206,8 +214,6 @@ class Vault:
         A file that cannot be read is never overwritten (raises as `read`), nor is one written
         that this key could not read again (raises OperatorError).
         """
-        import pyrage
-
         if self.exists(name):
             self.read(name)
         own = self.recipient
@@ -218,18 +224,8 @@ class Vault:
                 remedy=f"where another key works, run ronron secrets recipients add {own}, or set "
                 f"RONRON_KEY_FILE to another key than {self.identity_path}",
             )
-        plain: dict[str, object] = {
-            "salt": secrets.salt.reveal(),
-            "secrets": _revealed(secrets.values),
-            "recipients": sorted(set(recipients)),
-        }
-        for stage in ("pending", "retired"):
-            if values := getattr(secrets, stage):
-                plain[stage] = _revealed(values)
-        keys = [pyrage.x25519.Recipient.from_str(line) for line in recipients]
-        encrypted = pyrage.encrypt(json.dumps(plain).encode(), keys, armored=True)
         self.path(name).parent.mkdir(exist_ok=True)
-        write_atomically(self.path(name), encrypted)
+        write_atomically(self.path(name), encrypted_to(secrets, recipients))
 
     def take_back(self, name: str, encrypted: bytes) -> None:
         """Write a file that was kept elsewhere, encrypted anew to the present recipients.
@@ -255,6 +251,23 @@ class Vault:
 
     def _source(self) -> str:
         return "the key that was given" if self._key else f"the key {self.identity_path}"
+
+
+def encrypted_to(secrets: Secrets, recipients: Sequence[str]) -> bytes:
+    """A file of the vault: `secrets`, encrypted to `recipients` (`age1…`) alone."""
+    import pyrage
+
+    plain: dict[str, object] = {
+        "salt": secrets.salt.reveal(),
+        "secrets": _revealed(secrets.values),
+        "recipients": sorted(set(recipients)),
+    }
+    for stage in ("pending", "retired"):
+        if values := getattr(secrets, stage):
+            plain[stage] = _revealed(values)
+    keys = [pyrage.x25519.Recipient.from_str(line) for line in recipients]
+    encrypted: bytes = pyrage.encrypt(json.dumps(plain).encode(), keys, armored=True)
+    return encrypted
 
 
 def read_recipients(folder: Path) -> tuple[str, ...]:

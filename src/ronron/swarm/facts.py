@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ronron.errors import OperatorError
 from ronron.servers.runner import Runner
 
 # Runs on the server; prints one JSON object. `interface` is the one of the default route.
 _SCRIPT = """
-import json, os, subprocess
+import json, os, platform, pwd, subprocess, sys
 facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
@@ -36,8 +36,48 @@ for app in sorted(os.listdir(root)) if os.path.isdir(root) else []:
     folder = os.path.join(root, app)
     if os.path.isdir(folder):
         facts["folders"] += [os.path.join(folder, volume) for volume in os.listdir(folder)]
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+def link(path):
+    return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
+facts["python"] = "%d.%d" % sys.version_info[:2]
+facts["machine"] = platform.machine()
+facts["carried"] = carried = {"program": link("/opt/ronron/current"),
+    "version": read("/opt/ronron/current/VERSION"), "site": link("/var/lib/ronron/site"),
+    "ssh_key": " ".join(read("/var/lib/ronron/ssh/id_ed25519.pub").split()[:2]),
+    "recipient": read("/var/lib/ronron/identity").partition("public key: ")[2].partition("\\n")[0],
+    "units": {}, "authorized": []}
+units = "/etc/systemd/system"
+for name in sorted(os.listdir(units)) if os.path.isdir(units) else []:
+    if name.startswith("ronron-") and os.path.isfile(os.path.join(units, name)):
+        on = name.endswith(".service") or os.path.islink(units + "/timers.target.wants/" + name)
+        carried["units"][name] = read(os.path.join(units, name)) if on else ""
+try:
+    home = pwd.getpwnam(USER).pw_dir
+except KeyError:
+    home = "/root"
+marked = read(home + "/.ssh/authorized_keys").splitlines()
+carried["authorized"] = [one for one in marked if " ronron-manager " in one]
 print(json.dumps(facts))
 """
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a server has of ronron itself: digests of program and site, its own public keys, its
+    units' texts by name (empty: not enabled), and the managers' lines in `authorized_keys`."""
+
+    program: str = ""
+    version: str = ""
+    site: str = ""
+    ssh_key: str = ""
+    recipient: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
+    authorized: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +85,8 @@ class ServerFacts:
     """A server's part in a swarm, its link, and the folders of volumes that it has.
 
     `swarm_state` is the engine's own word (`inactive`, `pending`, `active`, `error`, `locked`), or
-    `absent` where no engine answers. `mtu` is the link's, in bytes.
+    `absent` where no engine answers. `mtu` is the link's, in bytes. `python` is the version of
+    its Python, `3.13`.
     """
 
     swarm_state: str
@@ -54,14 +95,18 @@ class ServerFacts:
     interface: str
     mtu: int
     folders: frozenset[str]
+    python: str = ""
+    machine: str = ""
+    carried: Carried = Carried()
 
 
-def read(runner: Runner, interface: str | None = None) -> ServerFacts:
-    """Ask the server; `interface` is the network interface to look at instead of the usual one.
+def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
+    """Ask the server; `interface` is the network interface to look at instead of the usual one,
+    `user` whom managers log in as.
 
     Raises OperatorError when the server has no such interface.
     """
-    script = f"INTERFACE = {interface!r}\n{_SCRIPT}"
+    script = f"INTERFACE = {interface!r}\nUSER = {user!r}\n{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
     if interface and interface not in answer["interfaces"]:
@@ -86,4 +131,13 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         interface=str(answer["interface"] or ""),
         mtu=int(str(answer["mtu"])),
         folders=frozenset(map(str, folders)),
+        python=str(answer.get("python", "")),
+        machine=str(answer.get("machine", "")),
+        carried=_carried(answer.get("carried")),
     )
+
+
+def _carried(answer: object) -> Carried:
+    if not isinstance(answer, dict):
+        return Carried()
+    return Carried(**{**answer, "authorized": tuple(answer["authorized"])})

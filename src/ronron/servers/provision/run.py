@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
     from ronron.site.models import Server, Site
 
+MANAGER_PACKAGES = ("openssh-client", "python3-venv")
+"""What the manager needs so that ronron can be carried to it."""
+
 
 def plan_provisioning(
     loaded: LoadedSite,
@@ -84,10 +87,13 @@ def declare(
 
 
 def _packages(site: Site, server: Server) -> tuple[str, ...]:
-    """What a server needs for backups: they are made where the volumes of files are."""
+    """What a server needs beside Docker: on the manager what runs ronron, where the volumes of
+    files are what makes backups."""
+    found = MANAGER_PACKAGES if server.name == site.manager.name else ()
     if site.backup is None or server.name != site.storage.name:
-        return ()
-    return ("restic", "rclone") if site.backup.repository.startswith("rclone:") else ("restic",)
+        return found
+    rclone = ("rclone",) if site.backup.repository.startswith("rclone:") else ()
+    return (*found, "restic", *rclone)
 
 
 def _names(server: Server, registry: RegistryAccess | None) -> tuple[str, ...]:
