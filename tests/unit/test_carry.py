@@ -90,6 +90,9 @@ def test_what_a_manager_lacks_is_told(loaded: LoadedSite) -> None:
         ("server master", key, None, "authorized"),
         ("server worker", key, "another key", "authorized"),
     ]
+    assert found(loaded, reality(loaded, recipient="")) == [
+        ("server master", "manager's age key", None, "made")
+    ]
     older = reality(loaded, program="123456789abc", version="0.0.9")
     assert found(loaded, older) == [("server master", "ronron", "0.0.9", version)]
 

@@ -59,6 +59,8 @@ def changes(loaded: LoadedSite, reality: Reality) -> Iterator[Change]:
     if has.program != program.digest(_target(seen)):
         why = "what apply carries for timers" if not has.program else "its program differs"
         yield Change(where, "ronron", has.version or None, program.version(), why)
+    elif not has.recipient:
+        yield Change(where, "manager's age key", None, "made", "it opens what jobs need")
     wanted = {name: text.strip() for name, text in units(site).items()}
     if dict(has.units) != wanted:
         before = [name for name, text in has.units.items() if name.endswith(".timer") and text]
