@@ -32,7 +32,15 @@ def restore(
 
     Raises RonronError when it cannot be, and the app's data is then as it was.
     """
-    with lock(session.manager, f"ronron restore {name}"), engine_of(session.manager) as engine:
+    with lock(session.manager, f"ronron restore {name}"):
+        return restore_now(session, snapshot, name, choice, seconds=seconds)
+
+
+def restore_now(
+    session: Session, snapshot: Snapshot, name: str, choice: Choice, *, seconds: float
+) -> Restored:
+    """As `restore`, for a caller that holds the site's lock."""
+    with engine_of(session.manager) as engine:
         swarm = state.observe(engine)
         app = protected(session, swarm, name)
         place = {

@@ -1,0 +1,114 @@
+"""Every server is lost: new ones, `ronron rebuild`, and everything is as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from e2e.cloud import Operator, answers, configure, eventually
+from ronron import lab
+from ronron.lab.site import write_site
+
+pytestmark = pytest.mark.lab
+HEALTH = "/ghost/api/admin/site/"
+CONTENT = "/srv/ronron/volumes/blog/content/images"
+KEY, SECRET = "thekey", "thesecret"
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An operator with two bare servers that no other test uses."""
+    name, home, folder = f"rebuild-{os.getpid()}", tmp_path / "home", tmp_path / "site"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    home.mkdir()
+    folder.mkdir()
+    try:
+        found = lab.up(name, 2)
+        write_site(found, folder)
+        yield Operator(found, folder, home)
+    finally:
+        lab.down(name, keep_images=True)
+
+
+@pytest.fixture
+def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
+    """An S3 server that is not one of the site's: its URL, as the servers reach it."""
+    client = docker.from_env()
+    gateway = client.networks.get(alone.lab.network).attrs["IPAM"]["Config"][0]["Gateway"]
+    client.close()
+    (tmp_path / "s3" / "bucket").mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind((gateway, 0))
+        port = free.getsockname()[1]
+    rclone = Path(sys.executable).parent / "rclone"
+    process = subprocess.Popen(
+        [rclone, "serve", "s3", "--addr", f"{gateway}:{port}", "--auth-key", f"{KEY},{SECRET}",
+         tmp_path / "s3"]
+    )  # fmt: skip
+
+    def listens() -> bool:
+        with socket.socket() as there:
+            return there.connect_ex((gateway, port)) == 0
+
+    try:
+        eventually(listens, 30)
+        yield f"s3:http://{gateway}:{port}/bucket/site"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def sql(operator: Operator, statement: str) -> str:
+    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db"
+    words = ("sh", "-c", f"{login} --batch --skip-column-names ghost")
+    process = operator.start("shell", "blog", "--service", "db", *words, stdin=statement)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_everything_comes_back_on_new_servers(alone: Operator, far: str) -> None:
+    configure(alone, far)
+    alone.ronron("apply", "--yes")
+    for name, value in (("s3_key", KEY), ("s3_secret", SECRET)):
+        setting = alone.start("secrets", "set", "backup", name, "--yes", stdin=value)
+        assert setting.wait() == 0
+    alone.ronron("backup", "init")
+    alone.deploy("ghost", "blog", "--timeout", "500")
+    alone.deploy("hello", "hi")
+    sql(alone, "UPDATE settings SET value = 'Before the fire' WHERE `key` = 'title'")
+    alone.on("manager", "dd", "if=/dev/urandom", f"of={CONTENT}/cat.bin", "bs=1024", "count=500")
+    before = alone.on("manager", "sha256sum", f"{CONTENT}/cat.bin")
+    alone.ronron("backup")
+    secrets = alone.ronron("secrets", "show", "blog", "--reveal", "--json")[0]
+
+    lab.down(alone.lab.name, keep_images=True)
+    found = lab.up(alone.lab.name, 2)
+    write_site(found, alone.folder)
+    operator = Operator(found, alone.folder, alone.home)
+    out, _ = operator.ronron("rebuild", "--yes", "--json")
+    report = json.loads(out)
+    assert sorted(one["app"] for one in report["apps"]) == ["blog", "hi"]
+    assert all(one["snapshot"] for one in report["apps"])
+    assert report["failed"] == []
+    assert 0 < report["platform_seconds"] < report["seconds"]
+
+    query = "SELECT value FROM settings WHERE `key` = 'title'"
+    assert sql(operator, query) == "Before the fire"
+    assert operator.on("manager", "sha256sum", f"{CONTENT}/cat.bin") == before
+    assert operator.ronron("secrets", "show", "blog", "--reveal", "--json")[0] == secrets
+    assert answers(operator, "blog", HEALTH)
+    assert answers(operator, "hi", "/")
+    assert operator.plan() == []
+    sql(operator, "UPDATE settings SET value = 'After it' WHERE `key` = 'title'")
+    _, err = operator.ronron("rebuild", "--yes")
+    assert "blog was there and was left alone" in err
+    assert sql(operator, query) == "After it"
