@@ -91,6 +91,17 @@ def test_a_restore_brings_back_what_was_there_and_nothing_that_came_later(kept: 
     assert kept.on("manager", "ls", "/srv/ronron/volumes/.restoring") == ""
 
 
+def test_what_was_replaced_goes_after_a_week(kept: Operator) -> None:
+    folder = "/srv/ronron/volumes/.replaced"
+    kept.on("manager", "mkdir", "-p", f"{folder}/old", f"{folder}/new")
+    kept.on("manager", "touch", "-d", "8 days ago", f"{folder}/old")
+    back_up(kept)
+    left = kept.on("manager", "ls", folder).split()
+    assert "new" in left
+    assert "old" not in left
+    kept.on("manager", "rmdir", f"{folder}/new")
+
+
 def test_a_part_is_restored_alone(kept: Operator) -> None:
     write(kept, "One")
     upload(kept, "one.bin")

@@ -249,7 +249,7 @@ def _swap(
             _exchange(swap.runner, swap.live, swap.new, swap.old)
         with step(report, "start", app):
             jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
-            converge.wait(docker, app, DATABASE_SECONDS, report)
+            converge.wait(docker, app, DATABASE_SECONDS, report, anew=True)
             started()
     except BaseException as error:
         with step(report, "put the live data back", app):
@@ -257,7 +257,7 @@ def _swap(
             for swap in reversed(done):
                 _put_back(swap)
             jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
-            converge.wait(docker, app, DATABASE_SECONDS, report)
+            converge.wait(docker, app, DATABASE_SECONDS, report, anew=True)
         if isinstance(error, RonronError):
             raise RonronError(
                 f"{app}: was not restored: {error.message.removeprefix(f'{app}: ')}",
@@ -278,22 +278,8 @@ def _put_back(swap: _Swap) -> None:
     swap.runner.run(["sh", "-ec", script, "sh", swap.live, swap.new, swap.old])
 
 
-def tidy(runners: Mapping[str, Runner]) -> None:
-    """Delete replaced data that is older than a week, on every server that answers."""
-    for runner in runners.values():
-        runner.run(
-            [
-                *("find", REPLACED, "-mindepth", "1", "-maxdepth", "1"),
-                *(
-                    "-ctime",
-                    f"+{KEPT_DAYS - 1}",
-                    "-exec",
-                    "rm",
-                    "-rf",
-                    "--one-file-system",
-                    "{}",
-                    "+",
-                ),
-            ],
-            check=False,
-        )
+def tidy(runner: Runner) -> None:
+    """Delete what was replaced on a server more than a week ago."""
+    old = ("-mindepth", "1", "-maxdepth", "1", "-mtime", f"+{KEPT_DAYS - 1}")
+    delete = ("-exec", "rm", "-rf", "--one-file-system", "{}", "+")
+    runner.run(["find", REPLACED, *old, *delete], check=False)

@@ -11,6 +11,7 @@ from ronron.backup import app as backing
 from ronron.backup.app import Backed, Protected
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
 from ronron.backup.restic import Restic
+from ronron.backup.restore import tidy
 from ronron.catalog.render import PLATFORM, Stack
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.lock import lock
@@ -84,7 +85,7 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
 def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], list[Failed]]:
     """Back up the apps `names`, or all that are deployed, three at a time.
 
-    One that fails stops no other. Raises RonronError when no app can be: no repository, no swarm,
+    What restores replaced more than a week ago is deleted before. One that fails stops no other. Raises RonronError when no app can be: no repository, no swarm,
     or another backup runs.
     """
     for name in names:
@@ -104,6 +105,7 @@ def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], 
             except RonronError as error:
                 return Failed(name, hidden(session, name, error))
 
+        session.servers.on_each(tidy)
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
             results = list(threads.map(one, names or deployed))
     done = [result for result in results if isinstance(result, Backed)]

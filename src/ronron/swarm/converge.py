@@ -105,11 +105,15 @@ def _same_version(task: Mapping[str, Any], service: Mapping[str, Any]) -> bool:
     )
 
 
-def wait(engine: DockerClient, app: str, seconds: float, report: Report) -> None:
+def wait(
+    engine: DockerClient, app: str, seconds: float, report: Report, *, anew: bool = False
+) -> None:
     """Wait until every service of `app` runs as asked, for at most `seconds`.
 
-    Raises NotConverged with the task's error and the last log lines.
+    `anew` says that what failed until now had other data, and does not count. Raises NotConverged
+    with the task's error and the last log lines.
     """
+    before = _failed_already(engine, app) if anew else frozenset()
     began = time.monotonic()
     seen: dict[str, str] = {}
     waiting: set[str] = set()
@@ -120,6 +124,7 @@ def wait(engine: DockerClient, app: str, seconds: float, report: Report) -> None
         found = []
         for service in services:
             tasks = engine.api.tasks(filters={"service": service["ID"]})
+            tasks = [task for task in tasks if task["ID"] not in before]
             found.append(progress(service, tasks, ready))
         for item in found:
             line = f"{item.running}/{item.wanted}" + (f", {item.error}" if item.error else "")
@@ -142,6 +147,13 @@ def wait(engine: DockerClient, app: str, seconds: float, report: Report) -> None
             details=last_lines(engine, app, min(waiting, default="")),
             rolled_back=False,
         ) from None
+
+
+def _failed_already(engine: DockerClient, app: str) -> frozenset[str]:
+    """The ids of the tasks of `app` that have failed."""
+    services = [service["ID"] for service in services_of(engine, app)]
+    tasks = engine.api.tasks(filters={"service": services}) if services else []
+    return frozenset(task["ID"] for task in tasks if task["Status"]["State"] in _BAD)
 
 
 def _give_up(engine: DockerClient, app: str, item: Progress, spent: float) -> None:
