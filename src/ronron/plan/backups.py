@@ -85,8 +85,8 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
 def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], list[Failed]]:
     """Back up the apps `names`, or all that are deployed, three at a time.
 
-    What restores replaced more than a week ago is deleted before. One that fails stops no other. Raises RonronError when no app can be: no repository, no swarm,
-    or another backup runs.
+    What restores replaced more than a week ago is deleted before. One app that fails stops no
+    other. Raises RonronError when no app can be: no repository, no swarm, or another backup runs.
     """
     for name in names:
         session.loaded.app(name)
