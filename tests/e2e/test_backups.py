@@ -176,7 +176,7 @@ def test_a_restore_that_does_not_start_is_taken_back(kept: Operator) -> None:
     assert "its data is as it was before" in err
     assert title(kept) == "Better"
     assert kept.on("manager", "stat", "-c", "%i", data) == before
-    assert answers(kept, "blog", HEALTH)
+    eventually(lambda: answers(kept, "blog", HEALTH))
     assert kept.plan() == []
 
 
