@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
@@ -42,7 +43,9 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]
 def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
     """An S3 server that is not one of the site's: its URL, as the servers reach it."""
     client = docker.from_env()
-    gateway = client.networks.get(alone.lab.network).attrs["IPAM"]["Config"][0]["Gateway"]
+    subnet = client.networks.get(alone.lab.network).attrs["IPAM"]["Config"][0]["Subnet"]
+    # This computer's own address in the lab's network.
+    gateway = str(next(ipaddress.ip_network(subnet).hosts()))
     client.close()
     (tmp_path / "s3" / "bucket").mkdir(parents=True)
     with socket.socket() as free:
