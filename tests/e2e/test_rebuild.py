@@ -43,30 +43,33 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]
 def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
     """An S3 server that is not one of the site's: its URL, as the servers reach it."""
     client = docker.from_env()
-    subnet = client.networks.get(alone.lab.network).attrs["IPAM"]["Config"][0]["Subnet"]
-    # This computer's own address in the lab's network.
-    gateway = str(next(ipaddress.ip_network(subnet).hosts()))
-    client.close()
+    # A network of its own: the lab's is gone with its servers.
+    network = client.networks.create(f"ronron-far-{os.getpid()}")
+    network.reload()
+    subnet = network.attrs["IPAM"]["Config"][0]["Subnet"]
+    address = str(next(ipaddress.ip_network(subnet).hosts()))
     (tmp_path / "s3" / "bucket").mkdir(parents=True)
     with socket.socket() as free:
-        free.bind((gateway, 0))
+        free.bind((address, 0))
         port = free.getsockname()[1]
     rclone = Path(sys.executable).parent / "rclone"
     process = subprocess.Popen(
-        [rclone, "serve", "s3", "--addr", f"{gateway}:{port}", "--auth-key", f"{KEY},{SECRET}",
+        [rclone, "serve", "s3", "--addr", f"{address}:{port}", "--auth-key", f"{KEY},{SECRET}",
          tmp_path / "s3"]
     )  # fmt: skip
 
     def listens() -> bool:
         with socket.socket() as there:
-            return there.connect_ex((gateway, port)) == 0
+            return there.connect_ex((address, port)) == 0
 
     try:
         eventually(listens, 30)
-        yield f"s3:http://{gateway}:{port}/bucket/site"
+        yield f"s3:http://{address}:{port}/bucket/site"
     finally:
         process.terminate()
         process.wait(30)
+        network.remove()
+        client.close()
 
 
 def sql(operator: Operator, statement: str) -> str:
