@@ -120,6 +120,8 @@ def restore(
             restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
         files = list(_files(storage, snapshot, target, choice, work, stamp))
         databases = list(_databases(storage, snapshot, app, choice, work))
+        if not files and not databases and choice == Choice():
+            return Restored(app.name, snapshot, (), (), ())  # An app without data.
         if not files and not databases:
             raise OperatorError(
                 f"{app.name}: the snapshot {snapshot.short_id} holds nothing of what was asked for",

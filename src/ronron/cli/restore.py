@@ -84,7 +84,7 @@ def restore(
             }
         )
         return
-    what = ", ".join((*done.volumes, *done.databases))
+    what = ", ".join((*done.volumes, *done.databases)) or "it has no data"
     output.result(f"{name} is as it was on {when} ({what}), after {time.monotonic() - began:.1f} s")
     for server, folder in done.kept:
         output.note(f"what was there before is kept for a week on {server}: {folder}")
