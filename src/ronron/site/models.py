@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     WithJsonSchema,
@@ -22,6 +20,19 @@ from pydantic import (
 
 from ronron.errors import OperatorError
 from ronron.site import values
+from ronron.site.fields import (
+    Address,
+    Domain,
+    Duration,
+    Key,
+    Label,
+    Model,
+    Name,
+    Parameter,
+    Scalar,
+    Service,
+    SitePath,
+)
 
 RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup")
 """Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
@@ -33,44 +44,6 @@ LETS_ENCRYPT = {
 """Let's Encrypt's two ACME directories, from its documentation."""
 
 Role = Literal["manager", "worker", "storage"]
-
-Name = Annotated[
-    str,
-    AfterValidator(values.name),
-    WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN}),
-]
-Key = Annotated[str, WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN})]
-"""A key that is the name of what is below it: checked there."""
-
-Domain = Annotated[str, AfterValidator(values.domain)]
-Address = Annotated[str, AfterValidator(values.address)]
-SitePath = Annotated[str, AfterValidator(values.site_path)]
-Label = Annotated[str, AfterValidator(values.label_name)]
-Service = Annotated[str, AfterValidator(values.service_name)]
-Parameter = Annotated[str, AfterValidator(values.parameter_name)]
-Duration = Annotated[
-    str,
-    AfterValidator(values.duration),
-    WithJsonSchema({"type": "string", "pattern": values.DURATION_PATTERN}),
-]
-Scalar = Annotated[
-    str | int | float | bool,
-    PlainValidator(values.scalar),
-    WithJsonSchema({"type": ["string", "number", "boolean"]}),
-]
-
-
-class Model(BaseModel):
-    """Base of all: frozen, strict, unknown keys refused, an empty value is the default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, data: Any) -> Any:  # noqa: ANN401
-        if not isinstance(data, Mapping):
-            return data
-        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class Server(Model):

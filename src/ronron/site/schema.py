@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ronron.site.models import App, Model, Site
+from ronron.site.fields import Model
+from ronron.site.models import App, Site
 
 KINDS: dict[str, type[Model]] = {"ronron": Site, "app": App}
 """What a schema is called, and the model that it is of: of `ronron.yml`, of `apps/NAME.yml`."""
