@@ -40,7 +40,7 @@ class Failed:
 
 def storage(session: Session) -> Runner:
     """The server that holds the volumes of files, and on which restic runs."""
-    return session.servers[session.loaded.site.storage.name]
+    return session.servers[session.loaded.site.storage_server.name]
 
 
 def repository(session: Session) -> Repository:

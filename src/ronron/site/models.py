@@ -33,6 +33,7 @@ from ronron.site.fields import (
     Service,
     SitePath,
 )
+from ronron.site.storage import Storage
 
 RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup")
 """Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
@@ -224,6 +225,7 @@ class Site(Model):
     backup: Backup | None = Field(
         default=None, description="Where backups go; without it none are made."
     )
+    storage: Storage = Field(default=Storage(), description="Where volumes are kept.")
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )
@@ -268,7 +270,7 @@ class Site(Model):
         return self.with_role("worker")
 
     @property
-    def storage(self) -> Server:
+    def storage_server(self) -> Server:
         """The first server with the role storage, or else the first manager.
 
         It holds the volumes of files. Raises OperatorError when no server is declared.

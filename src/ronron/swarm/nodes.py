@@ -50,7 +50,7 @@ def labels_of(server: Server, site: Site) -> dict[str, str]:
     labels = {f"{key}": value for key, value in server.labels.items()}
     if server.name == site.manager.name:
         labels |= {"ronron.proxy": "true", "ronron.registry": "true"}
-    if server.name == site.storage.name:
+    if server.name == site.storage_server.name:
         labels["ronron.storage"] = "true"
     return labels
 

@@ -90,7 +90,7 @@ def _packages(site: Site, server: Server) -> tuple[str, ...]:
     """What a server needs beside Docker: on the manager what runs ronron, where the volumes of
     files are what makes backups."""
     found = MANAGER_PACKAGES if server.name == site.manager.name else ()
-    if site.backup is None or server.name != site.storage.name:
+    if site.backup is None or server.name != site.storage_server.name:
         return found
     rclone = ("rclone",) if site.backup.repository.startswith("rclone:") else ()
     return (*found, "restic", *rclone)
