@@ -13,11 +13,11 @@ test: ## Run all tests: unit, integration, end to end on disposable servers
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n 3 --dist loadgroup
 
 test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup
-	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest -n auto --dist loadgroup tests/unit
 
 lint: ## Check style, types, and which room imports which
 	@scripts/setup
