@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -313,11 +312,3 @@ def test_whatever_is_in_the_files_only_siteerror_comes_out(
 )
 def test_yaml_that_hurts(tmp_path: Path, text: str) -> None:
     faults(tmp_path, text)
-
-
-def test_a_thousand_apps_are_loaded_in_under_a_second(tmp_path: Path) -> None:
-    app = "recipe: ghost\nparameters: {title: My blog}\nlimits: {web: {memory: 512M, cpus: '1'}}\n"
-    load(tmp_path, **{f"app-{i}": app for i in range(1000)})
-    began = time.perf_counter()
-    assert len(load_site(tmp_path).apps) == 1000
-    assert time.perf_counter() - began < 1
