@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from ronron.catalog import lint, recipe
+from ronron.catalog import checks, lint, recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "recipes.md").read_text("utf-8")
@@ -33,6 +33,7 @@ def first_column(text: str) -> list[str]:
         ("### `parameters.NAME`", recipe.Parameter),
         ("### `volumes.NAME`", recipe.Volume),
         ("### `databases.NAME`", recipe.Database),
+        ("### `checks.NAME`", checks.Check),
     ],
 )
 def test_every_key_is_documented_in_the_models_order(title: str, model: type[BaseModel]) -> None:
@@ -46,6 +47,7 @@ def test_every_key_is_documented_in_the_models_order(title: str, model: type[Bas
         ("## The block `x-ronron`", recipe.Extension),
         ("### `web`", recipe.Web),
         ("### `databases.NAME`", recipe.Database),
+        ("### `checks.NAME`", checks.Check),
     ],
 )
 def test_what_is_required_is_said_to_be(title: str, model: type[BaseModel]) -> None:

@@ -35,6 +35,10 @@ GOOD: dict[str, Any] = {
                 "restore": ["mariadb"],
             }
         },
+        "checks": {
+            "pages": {"about": "It has pages", "service": "db", "rows": ["mariadb"]},
+            "images": {"about": "It has images", "volume": "data", "file": "*.png"},
+        },
     },
     "services": {
         "web": {
@@ -132,6 +136,20 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ),
     ("x-ronron/databases/db/service", "dbb", "database-dump", "x-ronron.databases.db.service"),
     ("x-ronron/volumes/db/class", "files", "database-class", "services.db.volumes[0]"),
+    ("x-ronron/checks/pages", None, "data-check", "x-ronron.databases.db"),
+    ("x-ronron/checks/images", None, "data-check", "x-ronron.volumes.data"),
+    (
+        "x-ronron/checks/more",
+        {"about": "x", "volume": "db", "file": "*"},
+        "data-check",
+        "x-ronron.checks.more.volume",
+    ),
+    (
+        "x-ronron/checks/more",
+        {"about": "x", "service": "cache", "rows": ["x"]},
+        "data-check",
+        "x-ronron.checks.more.service",
+    ),
     (f"{WEB}/ports", ["8080:80"], "published-port", "services.web.ports"),
     (f"{WEB}/volumes", SOCKET, "docker-socket", "services.web.volumes[1]"),
     (f"{WEB}/volumes", ["data:/d", "/srv/x:/x"], "host-path", "services.web.volumes[1]"),

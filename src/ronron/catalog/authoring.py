@@ -30,6 +30,8 @@ x-ronron:
     title: {{about: "The page's title", default: {title}}}
   volumes:
     data: {{class: files, uid: 1000, gid: 1000, mode: "0750"}}
+  checks:
+    files: {{about: What people stored, volume: data, file: "**/*"}}
 
 services:
   web:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ronron.catalog import healthchecks, mail
+from ronron.catalog import checks, healthchecks, mail
 from ronron.catalog.interpolate import compile, place
 from ronron.catalog.licences import is_free
 from ronron.catalog.plain import images, passwords
@@ -186,6 +186,11 @@ def _databases(subject: _Subject) -> Iterator[Finding]:
             message = f"{target} holds a database, which loses data on shared storage"
             remedy = f"declare x-ronron.volumes.{source}: {{class: database}}"
             yield Finding("database-class", where, message, remedy)
+
+
+def _checks(subject: _Subject) -> Iterator[Finding]:
+    for fault in checks.faults(subject.recipe.extension, subject.services):
+        yield Finding("data-check", *fault)
 
 
 def _ports(subject: _Subject) -> Iterator[Finding]:
@@ -385,6 +390,7 @@ _RULES: tuple[Callable[[_Subject], Iterator[Finding]], ...] = (
     _memory,
     _passwords,
     _databases,
+    _checks,
     _ports,
     _host_paths,
     _licence,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ronron.catalog.checks import Check
 from ronron.catalog.interpolate import Template, compile
 from ronron.catalog.plain import document
 from ronron.digest import content_digest, folder_digest
@@ -131,6 +132,7 @@ class Extension(_Model):
     parameters: dict[str, Parameter] = {}
     volumes: dict[str, Volume] = {}
     databases: dict[str, Database] = {}
+    checks: dict[str, Check] = {}
     docker_socket: str = ""
     published_ports: str = ""
 
