@@ -119,7 +119,7 @@ def restore(
         with step(report, "fetch", f"{app.name} of {snapshot.time.astimezone():%Y-%m-%d %H:%M}"):
             restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
         files = list(_files(storage, snapshot, target, choice, work, stamp))
-        databases = list(_databases(storage, snapshot, app, choice, work))
+        databases = list(databases_of(storage, snapshot, app, choice, work))
         if not files and not databases and choice == Choice():
             return Restored(app.name, snapshot, (), (), ())  # An app without data.
         if not files and not databases:
@@ -177,7 +177,7 @@ def _files(
         yield _Swap(storage, volume.path, new, f"{REPLACED}/{app.name}-{stamp}/{volume.name}")
 
 
-def _databases(
+def databases_of(
     storage: Runner, snapshot: Snapshot, app: Protected, choice: Choice, work: str
 ) -> Iterator[tuple[str, str]]:
     """The databases to restore, with the folder on the storage server that has `dump`, checked."""

@@ -46,7 +46,7 @@ def _print_status(found: SiteStatus) -> None:
     output.table(("server", "roles", "state", "availability", "problem"), rows)
     output.result("")
     output.table(
-        ("app", "recipe", "running", "answers", "certificate", "revision", "problem"),
+        ("app", "recipe", "running", "answers", "certificate", "revision", "drill", "problem"),
         [_row(app) for app in found.apps],
     )
 
@@ -61,8 +61,18 @@ def _row(app: AppStatus) -> Sequence[object]:
         f"{answer.url} {answer.status}" if answer else app.domain or "",
         f"{answer.issuer} until {answer.expires:%Y-%m-%d}" if answer else "",
         f"{app.revision}{' (drift)' if app.drift else ''}",
-        app.problem,
+        _drill(app),
+        app.problem or (app.drill.reason if app.drill else ""),
     )
+
+
+def _drill(app: AppStatus) -> str:
+    from datetime import UTC, datetime
+
+    if app.drill is None:
+        return ""
+    past = output.age((datetime.now(UTC) - app.drill.at).total_seconds())
+    return f"{'passed' if app.drill.passed else 'FAILED'} {past} ago"
 
 
 @click.command("list")

@@ -62,6 +62,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         result(click.style(text, bold=True) if number == 0 else text)
 
 
+def age(seconds: float) -> str:
+    """A length of time as a person reads it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
 def confirm(question: str, yes: bool) -> None:
     """Ask the operator, unless `yes`.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ronron.backup import drilled
+from ronron.backup.drilled import Drilled
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
 from ronron.plan.apply import proxy_address
@@ -36,7 +38,8 @@ class ServerStatus:
 class AppStatus:
     """One app: tasks running of those wanted by service, and what it answered over HTTPS.
 
-    `answer` is None where it has no domain or does not answer; `problem` then says why.
+    `answer` is None where it has no domain or does not answer; `problem` then says why. `drill` is
+    its last drill, None where there was none.
     """
 
     name: str
@@ -49,12 +52,14 @@ class AppStatus:
     domain: str | None = None
     answer: probe.Answer | None = None
     problem: str = ""
+    drill: Drilled | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether everything runs, and answers where it should."""
+        """Whether everything runs, answers where it should, and came back in its last drill."""
         running = all(have >= wanted for have, wanted in self.services.values())
-        return bool(self.services) and running and not self.problem
+        back = self.drill is None or self.drill.passed
+        return bool(self.services) and running and not self.problem and back
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ def status(session: Session) -> SiteStatus:
         running = {name: _services(engine, name) for name in names}
     with ThreadPoolExecutor(8) as threads:
         apps = threads.map(lambda n: _app(session, reality.swarm, n, running[n]), names)
-        return SiteStatus(tuple(servers), tuple(apps))
+        drills = drilled.parse(reality.facts[manager].drills)
+        told = (replace(app, drill=drills.get(app.name)) for app in apps)
+        return SiteStatus(tuple(servers), tuple(told))
 
 
 def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.errors import RonronError
 from ronron.events import Event, Report
-from ronron.swarm.state import short_name
+from ronron.swarm.state import STACK_LABEL, short_name
 from ronron.swarm.waiting import PAUSE, until
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Progress:
 
 
 def services_of(engine: DockerClient, app: str) -> list[Mapping[str, Any]]:
-    """The services of an app, as the Engine API lists them."""
-    found: list[Mapping[str, Any]] = engine.api.services(filters={"label": f"ronron.app={app}"})
+    """The services of an app's stack, as the Engine API lists them."""
+    found: list[Mapping[str, Any]] = engine.api.services(filters={"label": f"{STACK_LABEL}={app}"})
     return found
 
 
@@ -61,7 +61,7 @@ def progress(
 ) -> Progress:
     """Judge one service by its tasks; `nodes` is how many nodes a global service runs on."""
     spec = service["Spec"]
-    app = spec["Labels"]["ronron.app"]
+    app = spec["Labels"][STACK_LABEL]
     wanted = _wanted(spec["Mode"], nodes)
     once = _runs_once(spec)
     current = [task for task in tasks if _same_version(task, service)]

@@ -46,6 +46,7 @@ def link(path):
     return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
 facts["python"] = "%d.%d" % sys.version_info[:2]
 facts["machine"] = platform.machine()
+facts["drills"] = read("/var/lib/ronron/drills.json")
 facts["carried"] = carried = {"program": link("/opt/ronron/current"),
     "version": read("/opt/ronron/current/VERSION"), "site": link("/var/lib/ronron/site"),
     "ssh_key": " ".join(read("/var/lib/ronron/ssh/id_ed25519.pub").split()[:2]),
@@ -86,7 +87,7 @@ class ServerFacts:
 
     `swarm_state` is the engine's own word (`inactive`, `pending`, `active`, `error`, `locked`), or
     `absent` where no engine answers. `mtu` is the link's, in bytes. `python` is the version of
-    its Python, `3.13`.
+    its Python, `3.13`. `drills` is the text of the file that tells of the last drills.
     """
 
     swarm_state: str
@@ -98,6 +99,7 @@ class ServerFacts:
     python: str = ""
     machine: str = ""
     carried: Carried = Carried()
+    drills: str = ""
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -134,6 +136,7 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         python=str(answer.get("python", "")),
         machine=str(answer.get("machine", "")),
         carried=_carried(answer.get("carried")),
+        drills=str(answer.get("drills", "")),
     )
 
 

@@ -1,0 +1,232 @@
+"""One app's drill: its newest snapshot restored aside, looked into, started, and asked.
+
+The data is looked at before the app itself starts: a program that finds an empty database fills it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ronron.backup import dump
+from ronron.backup.app import Protected
+from ronron.backup.restic import Restic, Snapshot, size
+from ronron.backup.restore import Choice, databases_of
+from ronron.catalog.checks import Check, checks_of
+from ronron.catalog.render import VOLUMES, Stack
+from ronron.catalog.routing import WEB_SERVICE
+from ronron.errors import RonronError, ServerError
+from ronron.events import Event, Report, step
+from ronron.servers.runner import Runner
+from ronron.swarm import aside
+from ronron.swarm.waiting import until
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+FOLDER = f"{VOLUMES}/.drill"
+"""On the storage server: what drills restore, by app, for as long as they last."""
+
+DATABASE_SECONDS = 300.0
+SPARE_MEMORY = 256 << 20
+SPARE_DISK = 1 << 30
+"""What must be left for others beside a drill, in bytes."""
+
+# Prints, as JSON, what of `query` is not in a folder: of `listed` the paths that are not there or
+# empty, and whether a file that is not empty matches `pattern`. Links that lead out do not count.
+_LOOK = """
+import json, os, pathlib, sys
+folder = pathlib.Path(sys.argv[1]).resolve()
+query = json.load(sys.stdin)
+def there(path):
+    try:
+        real = path.resolve()
+        return real.is_file() and real.stat().st_size > 0 and folder in real.parents
+    except OSError:
+        return False
+missing = [name for name in query["listed"] if not there(folder / name.lstrip("/"))]
+found = not query["pattern"] or any(map(there, folder.glob(query["pattern"])))
+print(json.dumps({"missing": missing[:5], "count": len(missing), "found": found}))
+"""
+
+
+@dataclass
+class Clock:
+    """How long each phase took, in seconds, in their order."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure what is done in the context; one that comes again is added."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a drill is held: the swarm's manager, and the server that holds the data."""
+
+    docker: DockerClient
+    manager: Runner
+    server: Runner
+    node: str
+
+
+def fits(place: Place, stack: Stack, snapshot: Snapshot) -> None:
+    """Raise RonronError when the server has too little memory or disk to spare for a drill."""
+    text = place.server.run(["cat", "/proc/meminfo"]).text
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    free = int(lines["MemAvailable"].split()[0]) << 10
+    need = aside.memory(stack) + SPARE_MEMORY
+    if free < need:
+        raise RonronError(
+            f"{stack.app}: a drill may take {size(need)} of memory, and {place.server.name} has "
+            f"{size(free)} to spare",
+            remedy="give the storage server more memory, or lower the app's limits",
+        )
+    place.server.run(["install", "-d", "-m", "0700", FOLDER])
+    words = place.server.run(["df", "--output=avail", "-B1", FOLDER]).text.split()
+    free, need = int(words[-1]), snapshot.size * 2 + SPARE_DISK
+    if free < need:
+        raise RonronError(
+            f"{stack.app}: a drill may take {size(need)} of disk, and {place.server.name} has "
+            f"{size(free)} to spare"
+        )
+
+
+def hold(
+    place: Place,
+    restic: Restic,
+    snapshot: Snapshot,
+    app: Protected,
+    stack: Stack,
+    seconds: float,
+    clock: Clock,
+    report: Report,
+) -> None:
+    """Restore `snapshot` aside, and see that the app works with it and that its data is there.
+
+    `stack` is the app's as it is deployed; it may take `seconds` to answer. Raises RonronError with
+    the first thing that is wrong. Whatever happens, the caller clears away what is left.
+    """
+
+    def told(event: Event) -> None:
+        report(replace(event, where=app.name))
+
+    checks = checks_of(app.recipe.extension, {v.name: v.kind for v in app.volumes})
+    _proves_something(app, checks)
+    fits(place, stack, snapshot)
+    work = f"{FOLDER}/{app.name}"
+    with clock.phase("fetch"), step(report, "fetch", app.name):
+        place.server.run(["install", "-d", "-m", "0700", work])
+        restic.restore(snapshot, work)
+        databases = dict(databases_of(place.server, snapshot, app, Choice(), work))
+        folders = {volume.name: f"{work}{volume.path}" for volume in app.volumes}
+        for volume in app.volumes:
+            if volume.kind == "database" or volume.path not in snapshot.paths:
+                owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
+                place.server.run(["mkdir", "-p", f"{work}{VOLUMES}/{app.name}"])
+                place.server.run(["install", "-d", *owner, folders[volume.name]])
+    copy = aside.isolated(stack, folders, place.node)
+    rules = app.recipe.extension.databases
+    if rules:
+        with clock.phase("load"), step(report, "load", app.name):
+            services = {rule.service or name for name, rule in rules.items()}
+            aside.start(place.docker, place.manager, copy, services, DATABASE_SECONDS, report)
+            network = aside.network_of(place.docker, app.name)
+            for name, rule in rules.items():
+                dump.load(
+                    place.docker, aside.name_of(app.name), name, rule, databases[name], network,
+                    told,
+                )  # fmt: skip
+    with clock.phase("check"), step(report, "look into the data", app.name):
+        for check in checks.values():
+            _make(place.server, app.name, check, folders)
+    with clock.phase("start"), step(report, "start", app.name):
+        aside.start(place.docker, place.manager, copy, None, seconds, report)
+        _ask(place.server, app, stack, seconds)
+
+
+def _proves_something(app: Protected, checks: Mapping[str, Check]) -> None:
+    """Refuse a drill that would pass whatever is in the backup."""
+    extension = app.recipe.extension
+    dumped = {rule.volume for rule in extension.databases.values()}
+    bare = [v.name for v in app.volumes if v.kind == "database" and v.name not in dumped]
+    if bare:
+        raise RonronError(f"{app.name}: no dump is declared for {bare[0]}: it is in no backup")
+    asked = {check.service for check in checks.values() if check.rows}
+    for name, rule in extension.databases.items():
+        if (rule.service or name) not in asked:
+            raise RonronError(
+                f"{app.name}: its recipe has no check that an empty {name} would fail",
+                remedy="add one to x-ronron.checks: docs/recipes.md",
+            )
+
+
+def _make(server: Runner, app: str, check: Check, folders: Mapping[str, str]) -> None:
+    printed: list[str] = []
+    if check.command:
+        try:
+            text = aside.execute(server, app, check.service, check.command)
+        except ServerError as error:
+            raise RonronError(
+                f"{app}: {check.about}: cannot be asked of {check.service}", details=error.details
+            ) from error
+        printed = [line.strip() for line in text.splitlines() if line.strip()]
+        if check.rows and not printed:
+            raise RonronError(f"{app}: {check.about}: nothing was found")
+    if check.volume:
+        look(server, app, check, folders[check.volume], printed)
+
+
+def look(server: Runner, app: str, check: Check, folder: str, listed: Sequence[str]) -> None:
+    """Look for the files of `check` in its volume's `folder`; `listed` are those it names.
+
+    Raises RonronError when one is missing or empty.
+    """
+    query = {"listed": listed, "pattern": check.file}
+    argv = ["python3", "-c", _LOOK, folder]
+    seen = json.loads(server.run(argv, stdin=json.dumps(query).encode()).text)
+    if seen["count"]:
+        others = f" and {seen['count'] - 1} others" if seen["count"] > 1 else ""
+        raise RonronError(
+            f"{app}: {check.about}: {seen['missing'][0]}{others} missing or empty in the volume "
+            f"{check.volume}"
+        )
+    if not seen["found"]:
+        raise RonronError(
+            f"{app}: {check.about}: no file {check.file} in the volume {check.volume}"
+        )
+
+
+def _ask(server: Runner, app: Protected, stack: Stack, seconds: float) -> None:
+    """Ask the app for the page that proves that it works."""
+    web = app.recipe.extension.web
+    if web is None:
+        return
+    last = ["nothing was tried"]
+    host = stack.domain or app.name
+
+    def look() -> bool:
+        try:
+            status = aside.ask(server, app.name, WEB_SERVICE, web.port, web.health, host)
+        except ServerError as error:
+            last[0] = error.details[-1] if error.details else error.message
+            return False
+        last[0] = f"HTTP status {status}"
+        return status < 400
+
+    try:
+        until(look, seconds, "the app to answer", pause=1.0)
+    except RonronError as error:
+        raise RonronError(
+            f"{app.name}: {web.health} does not answer after {seconds:.0f} s: {last[0]}"
+        ) from error
