@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,8 @@ class Protected:
     """A deployed app, and what belongs to it.
 
     `content` is that of its newest record: the stack, the app's file, the images. `vault` is its
-    file in the vault, as it is: encrypted.
+    file in the vault, as it is: encrypted. `configs` are the contents of the stack's configs, by
+    the stack's own names.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Protected:
     volumes: tuple[Volume, ...]
     content: Mapping[str, Any]
     vault: bytes | None
+    configs: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Volume, ...]:
@@ -134,6 +136,7 @@ def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, .
         "app.json": json.dumps(app.content["app"], indent=2).encode(),
         "stack.json": app.content["stack"].encode(),
     }
+    files |= {f"configs/{name}": content for name, content in app.configs.items()}
     if app.vault is not None:
         files["vault.age"] = app.vault
     if app.recipe.folder.name == app.recipe.name:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ronron.backup import sealed
 from ronron.backup.repository import Repository
@@ -117,6 +119,27 @@ class Restic:
         if ended.status:
             raise self._failure("dump", ended.status, ended.errors, snapshot.app)
         return "\n".join(lines)
+
+    @contextmanager
+    def archive(self, snapshot: Snapshot, path: str = "/") -> Iterator[IO[bytes]]:
+        """A folder of a snapshot, or all of it, as a stream in tar's format, to be read to its end.
+
+        Raises RonronError at the end of the context when restic did not send all of it.
+        """
+        order = self.repository.order("--quiet", "dump", "--archive", "tar", snapshot.id, path)
+        with sealed.start(self.runner, order) as running:
+            try:
+                yield running.output
+            except tarfile.TarError as error:
+                raise RonronError(
+                    f"{snapshot.app}: restic did not send the whole snapshot",
+                    remedy="see whether the repository can be reached from the server",
+                ) from error
+            while running.output.read(1 << 16):
+                pass  # What pads the end of an archive.
+            ended = running.ended()
+        if ended.status:
+            raise self._failure("dump", ended.status, ended.errors, snapshot.app)
 
     def restore(self, snapshot: Snapshot, target: str, only: Iterable[str] = ()) -> None:
         """Write a snapshot's files below the folder `target`, and verify them as written.

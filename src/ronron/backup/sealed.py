@@ -12,9 +12,10 @@ import json
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 from ronron.errors import ServerError
 from ronron.servers.process import LAST_LINES
@@ -88,10 +89,31 @@ class Ended:
     errors: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Running:
+    """A program that runs: `output` is its standard output, `ended` waits for its end."""
+
+    output: IO[bytes]
+    ended: Callable[[], Ended]
+
+
 def run(runner: Runner, order: Order, line: Callable[[str], None]) -> Ended:
     """Carry out `order`; `line` gets each line of its standard output as it comes.
 
     Raises ServerError when the connection is lost. When this is interrupted, the program is ended.
+    """
+    with start(runner, order) as running:
+        for raw in running.output:
+            line(raw.decode(errors="replace").rstrip("\n"))
+        return running.ended()
+
+
+@contextmanager
+def start(runner: Runner, order: Order) -> Iterator[Running]:
+    """Carry out `order` while the context lasts; it is ended if it runs still when that ends.
+
+    Its end is to be waited for once its output has been read. Raises ServerError then when the
+    connection is lost.
     """
     process = runner.start(["python3", "-c", _PROGRAM])
     assert process.stdin  # noqa: S101 - as `start` says
@@ -107,15 +129,21 @@ def run(runner: Runner, order: Order, line: Callable[[str], None]) -> Ended:
 
     collecting = threading.Thread(target=collect, daemon=True)
     collecting.start()
+
+    def ended() -> Ended:
+        status = process.wait()
+        collecting.join()
+        if status == 255:
+            said = f"{order.argv[0]}: the connection was lost"
+            raise ServerError(runner.name, said, details=errors)
+        return Ended(status, tuple(errors))
+
     try:
         parts = {"argv": order.argv, "environment": order.environment, "files": order.files}
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(parts).encode() + b"\n")
             process.stdin.flush()
-        for raw in process.stdout:
-            line(raw.decode(errors="replace").rstrip("\n"))
-        status = process.wait()
-        collecting.join()
+        yield Running(process.stdout, ended)
     finally:
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -127,6 +155,3 @@ def run(runner: Runner, order: Order, line: Callable[[str], None]) -> Ended:
         process.stdout.close()
         collecting.join(timeout=10)
         process.stderr.close()
-    if status == 255:
-        raise ServerError(runner.name, f"{order.argv[0]}: the connection was lost", details=errors)
-    return Ended(status, tuple(errors))

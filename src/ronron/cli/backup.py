@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ronron.cli import context, output
+from ronron.cli.export import export
 from ronron.errors import RonronError
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def init(loaded: LoadedSite) -> None:
         output.note(
             "its password is in vault/backup.age: commit that file. Who has neither it nor a"
         )
-        output.note("key of the site cannot read them: ronron secrets init makes a recovery key")
+        output.note("key of the site cannot read them: ronron secrets init makes a recovery key.")
+        output.note("Print the recovery sheet, and keep it elsewhere: ronron secrets sheet")
 
 
 @backup.command()
@@ -170,6 +172,9 @@ def unlock(loaded: LoadedSite) -> None:
     output.result("locks of programs that are gone were removed")
 
 
+backup.add_command(export)
+
+
 @click.command()
 @click.argument("app", required=False)
 @context.json_option
@@ -196,17 +201,10 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> None:
             one.app,
             one.short_id,
             f"{one.time.astimezone():%Y-%m-%d %H:%M}",
-            _age((now - one.time).total_seconds()),
+            output.age((now - one.time).total_seconds()),
             size(one.size),
             one.files,
         )
         for one in found
     ]
     output.table(("app", "snapshot", "time", "age", "size", "files"), rows)
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "backup": ("ronron.cli.backup:backup", "Back up apps into the site's repository."),
         "restore": ("ronron.cli.restore:restore", "Bring an app's data back from a snapshot."),
         "rebuild": ("ronron.cli.rebuild:rebuild", "Bring everything back on new servers."),
+        "drill": ("ronron.cli.drill:drill", "Restore backups aside, and see that they work."),
         "backups": ("ronron.cli.backup:backups", "List the snapshots in the repository."),
     },
     "More": {

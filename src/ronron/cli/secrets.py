@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ronron.cli import context, output
+from ronron.cli.sheet import sheet
 from ronron.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.group()
 def secrets() -> None:
     """Show and change the apps' secrets, and who can read them."""
+
+
+secrets.add_command(sheet)
 
 
 @secrets.group()

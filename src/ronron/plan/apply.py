@@ -20,6 +20,7 @@ from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
 from ronron.plan import carry, platform
+from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
 from ronron.plan.observe import Reality, observe
@@ -28,7 +29,7 @@ from ronron.servers.names import lookup
 from ronron.servers.provision.run import apply_provisioning
 from ronron.site.models import App
 from ronron.site.vault import Secrets, generate
-from ronron.swarm import certificates, images, nodes, probe, stacks, state, volumes
+from ronron.swarm import aside, certificates, images, nodes, probe, stacks, state, volumes
 from ronron.swarm.engines import engine_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,13 @@ def apply(
     `seconds` is how long each app may take. Apps that fail do not stop the others. Raises
     RonronError with every failure.
     """
-    reality = servers(session, plan, reality)
+    return apps(session, plan, servers(session, plan, reality), seconds=seconds)
+
+
+def apps(
+    session: Session, plan: Plan, reality: Reality, *, seconds: float = APP_SECONDS
+) -> tuple[Done, ...]:
+    """The part of `apply` that comes after the servers; raises as it does."""
     done: list[Done] = []
     removals = [change for change in plan.apps if change.action == "remove"]
     others = [change for change in plan.apps if change.action != "remove"]
@@ -73,8 +80,8 @@ def apply(
         # The rest stands on these: the first that fails ends the apply.
         failed = _each([change], carry_out)
         _raise([*failures, *failed] if failed else [])
-    apps = [change for change in others if change.app not in PLATFORM]
-    failures = [*failures, *_each(apps, carry_out)]
+    rest = [change for change in others if change.app not in PLATFORM]
+    failures = [*failures, *_each(rest, carry_out)]
     # Last: apps run without it, and that it fails is one failure among others.
     try:
         if plan.carry:
@@ -229,6 +236,8 @@ def proxy_address(session: Session) -> str:
 def remove(session: Session, app: str, *, delete_data: bool = False) -> Done:
     """Remove an app from the swarm; with `delete_data` its volumes' folders too."""
     with engine_of(session.manager) as engine:
+        if app in aside.left(engine):
+            clear_app(session, engine, app)
         stacks.remove(engine, session.manager, app, session.report)
         # A server that cannot be reached keeps its entries; they do no harm.
         session.servers.on_each(lambda runner: volumes.forget(runner, app))

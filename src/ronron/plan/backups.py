@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ronron.backup.restic import Restic
 from ronron.backup.restore import tidy
 from ronron.catalog.render import PLATFORM, Stack
 from ronron.errors import OperatorError, RonronError
+from ronron.plan.clearing import clear_unless_held
 from ronron.plan.lock import lock
 from ronron.plan.make import read_secrets, recipe_of, rendered
 from ronron.plan.session import Session
@@ -79,7 +81,14 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
     recipe = recipe_of(app, loaded, session.catalog)
     stack = stack_of(session, name)
     vault = session.vault.sealed(name)
-    return Protected(name, recipe, stack.volumes, record.content, vault)
+    content = record.content
+    declared = json.loads(content["stack"]).get("configs") or {}
+    configs = {
+        own: stack.configs[body["name"]].content
+        for own, body in declared.items()
+        if body.get("name") in stack.configs
+    }
+    return Protected(name, recipe, stack.volumes, content, vault, configs)
 
 
 def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], list[Failed]]:
@@ -93,6 +102,7 @@ def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], 
     repo = restic(session)
     with lock(session.manager, "ronron backup", LOCK), engine_of(session.manager) as engine:
         repo.unlock()
+        clear_unless_held(session, engine)
         swarm = state.observe(engine)
         deployed = [n for n in session.loaded.apps if swarm.newest(n) and n not in PLATFORM]
 
