@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ronron.plan.rebuilding import Report
     from ronron.site.load import LoadedSite
 
+_PHASES = ("deploy", "fetch", "load", "start")
+
 
 @click.command()
 @click.option("--timeout", default=500.0, show_default=True, help="Seconds that an app may take.")
@@ -23,8 +25,9 @@ def rebuild(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> int
 
     For the day on which all servers are lost. What it takes is the site's folder, a key that opens
     its vault, new servers in ronron.yml, and the repository. Apps that run are left alone; one that
-    was interrupted is finished by the next. The report says what came back, of when, and how long
-    it took.
+    was interrupted is finished by the next. Apps with a lower priority in their file come first.
+    The report says what came back, of when, and how long each phase took; it is kept on the
+    manager, in /var/lib/ronron/rebuild.json.
     """
     from ronron.plan import rebuilding
     from ronron.plan.backups import repository
@@ -38,28 +41,10 @@ def rebuild(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> int
     with output.reporter() as report, open_session(loaded, report) as session:
         done = rebuilding.rebuild(session, seconds=timeout)
     if as_json:
-        output.result_json(_plain(done))
+        output.result_json(done.plain())
     else:
         _print(done)
     return 1 if done.failed else 0
-
-
-def _plain(done: Report) -> dict[str, object]:
-    return {
-        "apps": [
-            {
-                "app": one.app,
-                "snapshot": one.snapshot.id if one.snapshot else None,
-                "time": one.snapshot.time.isoformat() if one.snapshot else None,
-                "seconds": round(one.seconds, 1),
-            }
-            for one in done.apps
-        ],
-        "failed": [{"app": one.app, "error": str(one.error)} for one in done.failed],
-        "left": list(done.left),
-        "platform_seconds": round(done.platform, 1),
-        "seconds": round(done.seconds, 1),
-    }
 
 
 def _print(done: Report) -> None:
@@ -69,16 +54,19 @@ def _print(done: Report) -> None:
         (
             one.app,
             f"{one.snapshot.time.astimezone():%Y-%m-%d %H:%M}" if one.snapshot else "new",
+            one.snapshot.short_id if one.snapshot else "",
+            *(f"{one.phases[name]:.0f} s" if name in one.phases else "" for name in _PHASES),
             f"{one.seconds:.0f} s",
         )
         for one in done.apps
     ]
     if rows:
-        output.table(("app", "as of", "after"), rows)
+        output.table(("app", "as of", "snapshot", *_PHASES, "after"), rows)
     for name in done.left:
         output.note(f"{name} was there and was left alone: ronron restore {name}")
     for bad in done.failed:
         print_error(str(bad.error), bad.error.details)
     output.result(
-        f"rebuilt in {done.seconds:.0f} s, of which {done.platform:.0f} s for servers and platform"
+        f"rebuilt in {done.seconds:.0f} s, of which {done.servers:.0f} s for the servers and "
+        f"{done.platform:.0f} s for the platform"
     )

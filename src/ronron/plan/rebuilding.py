@@ -7,27 +7,35 @@ any snapshot.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from threading import Lock
+from typing import Any, ClassVar
 
 from ronron.backup.restic import Snapshot
 from ronron.backup.restore import Choice
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
-from ronron.events import Event
+from ronron.events import Event, State
+from ronron.events import Report as Told
 from ronron.plan import apply
 from ronron.plan.backups import APPS_AT_ONCE, Failed, hidden, restic
 from ronron.plan.lock import lock
 from ronron.plan.restoring import restore_now
 from ronron.plan.session import Session, plan
+from ronron.servers.carry.manager import STATE
+from ronron.site.load import LoadedSite
 from ronron.swarm import state
 from ronron.swarm.engines import engine_of
 
 PENDING = "/srv/ronron/rebuild.json"
+REPORT = f"{STATE}/rebuild.json"
+"""On the manager: which apps are still to come back; and the report of the last rebuild."""
 
 
 @dataclass(frozen=True)
@@ -37,60 +45,124 @@ class Rebuilt:
     app: str
     snapshot: Snapshot | None
     seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a rebuild did; `left` are the apps that were there. `platform` is in seconds."""
+    """What a rebuild did; `left` are the apps that were there. `servers`, `platform` and `seconds`
+    (all of it) are in seconds, as are the phases of each app: deploy, fetch, load, start."""
 
     apps: tuple[Rebuilt, ...]
     failed: tuple[Failed, ...]
     left: tuple[str, ...]
+    servers: float
     platform: float
     seconds: float
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, in the file that is kept too."""
+        return {
+            "apps": [
+                {
+                    "app": one.app,
+                    "snapshot": one.snapshot.id if one.snapshot else None,
+                    "time": one.snapshot.time.isoformat() if one.snapshot else None,
+                    "seconds": round(one.seconds, 1),
+                    "phases": {name: round(spent, 1) for name, spent in one.phases.items()},
+                }
+                for one in self.apps
+            ],
+            "failed": [{"app": one.app, "error": str(one.error)} for one in self.failed],
+            "left": list(self.left),
+            "servers_seconds": round(self.servers, 1),
+            "platform_seconds": round(self.platform, 1),
+            "seconds": round(self.seconds, 1),
+        }
 
 
 def rebuild(session: Session, *, seconds: float) -> Report:
     """Apply the platform, then deploy and restore every declared app that is not there.
 
-    `seconds` is how long an app may take to answer. Apps that fail do not stop the others. Raises
-    RonronError when the platform cannot be applied or the repository cannot be read.
+    `seconds` is how long an app may take to answer. Apps of one priority come back together, and
+    before those of the next. Apps that fail do not stop the others. The report is kept on the
+    manager. Raises RonronError when the platform cannot be applied or the repository cannot be
+    read.
     """
-    began = time.monotonic()
+    began, at = time.monotonic(), datetime.now(UTC)
     with lock(session.manager, "ronron rebuild"):
         made, reality = plan(session)
         apply.check(made, reality)
         own = tuple(change for change in made.apps if change.app in PLATFORM)
-        apply.apply(session, replace(made, apps=own), reality, seconds=seconds)
-        platform = time.monotonic() - began
+        bare = replace(made, apps=own)
+        reality = apply.servers(session, bare, reality)
+        servers = time.monotonic() - began
+        apply.apps(session, bare, reality, seconds=seconds)
+        platform = time.monotonic() - began - servers
         newest = {one.app: one for one in restic(session).snapshots()}
         pending = _Pending(session)
         pending.begin(name for name in session.loaded.apps if name not in _deployed(session))
         left = tuple(name for name in session.loaded.apps if name not in pending.apps)
 
         def one(name: str) -> Rebuilt | Failed:
-            start = time.monotonic()
+            start, phases = time.monotonic(), _Phases(session.report)
+            own = session.reporting(phases.report)
             try:
                 _deploy(session, name, seconds)
+                phases.spent["deploy"] = time.monotonic() - start
                 if name in newest:
-                    restore_now(session, newest[name], name, Choice(), seconds=seconds)
+                    restore_now(own, newest[name], name, Choice(), seconds=seconds)
                 else:
                     session.report(Event("rebuild", name, detail="there is no snapshot: it is new"))
             except RonronError as error:
                 return Failed(name, hidden(session, name, error))
             pending.done(name)
-            return Rebuilt(name, newest.get(name), time.monotonic() - start)
+            return Rebuilt(name, newest.get(name), time.monotonic() - start, phases.spent)
 
+        results: list[Rebuilt | Failed] = []
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-            results = list(threads.map(one, pending.apps))
+            for together in waves(session.loaded, pending.apps):
+                results += threads.map(one, together)
         pending.end()
-    return Report(
-        tuple(result for result in results if isinstance(result, Rebuilt)),
-        tuple(result for result in results if isinstance(result, Failed)),
-        left,
-        platform,
-        time.monotonic() - began,
-    )
+        report = Report(
+            tuple(result for result in results if isinstance(result, Rebuilt)),
+            tuple(result for result in results if isinstance(result, Failed)),
+            left,
+            servers,
+            platform,
+            time.monotonic() - began,
+        )
+        kept = {"at": at.isoformat(timespec="seconds"), **report.plain()}
+        session.manager.run(["install", "-d", "-m", "0700", STATE])
+        session.manager.put(REPORT, json.dumps(kept, indent=1).encode(), mode=0o600)
+    return report
+
+
+def waves(loaded: LoadedSite, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """The apps `names` by their priority: those that come back together, the first first."""
+
+    def priority(name: str) -> int:
+        return loaded.apps[name].priority if name in loaded.apps else 100
+
+    ordered = sorted(names, key=lambda name: (priority(name), name))
+    return tuple(tuple(group) for _, group in itertools.groupby(ordered, priority))
+
+
+class _Phases:
+    """How long the phases of an app's restore took, heard from its events, which are passed on."""
+
+    NAMES: ClassVar = {"fetch": "fetch", "restore": "load", "stop": "start", "start": "start"}
+
+    def __init__(self, report: Told) -> None:
+        self._report = report
+        self.spent: dict[str, float] = {}
+
+    def report(self, event: Event) -> None:
+        """Add what a step took to its phase."""
+        phase = self.NAMES.get(event.step.partition(" ")[0])
+        if phase and event.state is State.DONE and event.seconds is not None:
+            self.spent[phase] = self.spent.get(phase, 0.0) + event.seconds
+        self._report(event)
 
 
 def _deployed(session: Session) -> set[str]:

@@ -349,6 +349,12 @@ class App(Model):
     replicas: dict[Service, Annotated[int, Field(ge=0, le=100)]] = Field(
         default={}, description="By service: how many run at once."
     )
+    priority: int = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="When a rebuild brings it back: lower numbers first, equal ones together.",
+    )
     images: dict[Service, Annotated[str, AfterValidator(values.image)]] = Field(
         default={}, description="By service: the image, with its tag, instead of the recipe's."
     )
