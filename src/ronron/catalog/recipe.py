@@ -17,6 +17,7 @@ from ronron.catalog.interpolate import Template, compile
 from ronron.catalog.plain import document
 from ronron.digest import content_digest, folder_digest
 from ronron.errors import OperatorError, Problem, SiteError
+from ronron.site.web import Headers, Rate, WebPath
 
 ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -25,12 +26,35 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class PathRule(_Model):
+    """A path that upstream advises to restrict: closed to all, or so many requests of a client."""
+
+    path: WebPath
+    closed: bool = False
+    rate: Rate | None = None
+    burst: int | None = Field(default=None, ge=1)
+    reason: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> PathRule:
+        if self.closed == (self.rate is not None):
+            raise ValueError("a path is closed, or has a rate: one of the two")
+        return self
+
+
 class Web(_Model):
-    """The service that answers the app's domain, its port, and the path that proves it works."""
+    """The service that answers the app's domain, its port, and the path that proves it works.
+
+    `headers` is how its answers' headers differ from every app's, `paths` what is restricted there,
+    `admin` the paths that an app's `access.admin` keeps for some addresses.
+    """
 
     service: str
     port: int = Field(ge=1, le=65535)
     health: str = "/"
+    headers: Headers = Headers()
+    paths: tuple[PathRule, ...] = ()
+    admin: tuple[WebPath, ...] = ()
 
 
 class Rotation(_Model):

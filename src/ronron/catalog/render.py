@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from ronron.catalog import mail, routing
+from ronron.catalog import guards, mail, routing
 from ronron.catalog.interpolate import escape
 from ronron.catalog.recipe import Recipe, image_folder
 from ronron.catalog.recipe import Volume as VolumeRule
@@ -81,7 +82,8 @@ class Stack:
     """An app rendered: `compose` for `docker stack deploy`, and what must be there before.
 
     `configs` are by the names that they have in Docker; `secrets` maps the stack's own names
-    of secrets to the names of Docker secrets.
+    of secrets to the names of Docker secrets. `refusals` are the HTTP statuses by which the proxy
+    keeps a stranger out: whoever asks gets no other answer.
     """
 
     app: str
@@ -94,6 +96,7 @@ class Stack:
     secrets: Mapping[str, str]
     images: tuple[Image, ...]
     volumes: tuple[Volume, ...]
+    refusals: tuple[int, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -147,18 +150,25 @@ def parameters(app: App, recipe: Recipe, site: Site) -> dict[str, str]:
             if service not in recipe.services:
                 remedy = f"{recipe.name} has: {', '.join(recipe.services)}"
                 problems.append(Problem(file, f"{section}.{service}", "unknown service", remedy))
+    problems += guards.check(app, recipe)
     if problems:
         raise SiteError(problems)
     return values
 
 
 def render(
-    app: App, recipe: Recipe, site: Site, secrets: Mapping[str, str], link_mtu: int = 1500
+    app: App,
+    recipe: Recipe,
+    site: Site,
+    secrets: Mapping[str, str],
+    link_mtu: int = 1500,
+    users: Mapping[str, str] = MappingProxyType({}),
 ) -> Stack:
     """Render `app` for `site`.
 
-    `secrets` maps each of the recipe's secrets to the name of its Docker secret. Raises SiteError
-    when the app's parameters do not fit the recipe.
+    `secrets` maps each of the recipe's secrets to the name of its Docker secret, `users` those who
+    log in at the proxy to the hashes of their passwords. Raises SiteError when the app's parameters
+    do not fit the recipe.
     """
     domain = domain_of(app, recipe, site)
     values = parameters(app, recipe, site)
@@ -180,9 +190,10 @@ def render(
         _service(compose["services"][image.service], app, recipe, image, volumes)
     if recipe.extension.web is not None and domain is not None:
         routing.route(compose, app.name, recipe.extension.web, domain)
+        guards.apply(compose["services"], app, recipe.extension.web, domain, users)
     if app.name not in PLATFORM:
         routing.settle_names(compose, app.name, recipe.extension.web)
-    routing.networks(compose, site, link_mtu)
+    routing.networks(compose, site, link_mtu, encrypted=app.encrypted)
     configs = _configs(compose, app, recipe)
     wanted = {name: secrets[name] for name in compose.get("secrets") or {} if name in secrets}
     for name, reference in wanted.items():
@@ -190,7 +201,7 @@ def render(
     health = recipe.extension.web.health if recipe.extension.web else "/"
     return Stack(
         app.name, recipe.name, recipe.digest, domain, health, compose, configs, wanted, images,
-        volumes,
+        volumes, guards.refusals(app, recipe.extension.web),
     )  # fmt: skip
 
 

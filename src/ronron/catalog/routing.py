@@ -25,9 +25,12 @@ def overhead(encrypted: bool) -> int:
     return VXLAN_OVERHEAD + (ESP_OVERHEAD if encrypted else 0)
 
 
-def overlay_options(site: Site, link_mtu: int = 1500) -> dict[str, str]:
-    """Driver options of an overlay network; `link_mtu` is the servers' link's, in bytes."""
-    encrypted = site.network.encrypted
+def overlay_options(site: Site, link_mtu: int = 1500, *, encrypted: bool = False) -> dict[str, str]:
+    """Driver options of an overlay network; `link_mtu` is the servers' link's, in bytes.
+
+    It is encrypted where the site's are, or with `encrypted`.
+    """
+    encrypted = encrypted or site.network.encrypted
     options = {MTU_OPTION: str(site.network.mtu or link_mtu - overhead(encrypted))}
     if encrypted:
         options["encrypted"] = "true"
@@ -90,8 +93,11 @@ def settle_names(compose: dict[str, Any], app: str, web: Web | None) -> None:
     compose["services"] = settled
 
 
-def networks(compose: dict[str, Any], site: Site, link_mtu: int) -> None:
-    """Declare the networks that the services are on: the proxy's, and the app's own overlays."""
+def networks(
+    compose: dict[str, Any], site: Site, link_mtu: int, *, encrypted: bool = False
+) -> None:
+    """Declare the networks that the services are on: the proxy's, and the app's own overlays,
+    which are `encrypted` also where the site's are not."""
     used = {name for body in compose["services"].values() for name in _attached(body)}
     declared = compose.get("networks") or {}
     compose["networks"] = found = {}
@@ -102,7 +108,8 @@ def networks(compose: dict[str, Any], site: Site, link_mtu: int) -> None:
         elif body.get("external"):
             found[name] = body
         else:
-            options = {**overlay_options(site, link_mtu), **(body.get("driver_opts") or {})}
+            common = overlay_options(site, link_mtu, encrypted=encrypted)
+            options = {**common, **(body.get("driver_opts") or {})}
             found[name] = {**body, "driver": "overlay", "driver_opts": options}
 
 

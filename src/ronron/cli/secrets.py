@@ -136,7 +136,7 @@ def set_value(
     """
     from ronron.backup.repository import PASSWORD
     from ronron.backup.repository import VAULT_NAME as BACKUP
-    from ronron.catalog import mail
+    from ronron.catalog import access, mail
     from ronron.plan import secrets as domain
     from ronron.plan.make import SITE
 
@@ -152,6 +152,8 @@ def set_value(
     # the repository of backups is read there at each use.
     others = (SITE, BACKUP)
     vault_only = vault_only or secret == mail.PASSWORD or (app in others and secret != PASSWORD)
+    at_proxy = isinstance(rule, access.Login)
+    vault_only = vault_only or at_proxy
     new = not vault.exists(app) or secret not in vault.read(app).values
     if app == BACKUP and not new and not vault_only:
         raise OperatorError(
@@ -168,6 +170,7 @@ def set_value(
         domain.keep(vault, app, secret, value, rule)
         uses = {SITE: "ronron apply gives it to the apps", BACKUP: "the next backup uses it"}
         when = uses.get(app, "the next deployment uses it")
+        when = "ronron apply gives the proxy its hash" if at_proxy else when
         output.result(f"vault/{app}.age holds {secret}; {when}")
     else:
         _change(loaded, app, {secret: value}, timeout, yes)

@@ -224,6 +224,7 @@ def wait_for_answer(
         trust=loaded.path(trust) if trust else None,
         seconds=seconds,
         report=session.report,
+        refusals=stack.refusals,
     )
 
 
@@ -254,6 +255,7 @@ def _about(app: App, stack: Stack) -> dict[str, Any]:
         "recipe_digest": stack.recipe_digest,
         "domain": stack.domain,
         "health": stack.health,
+        "refusals": list(stack.refusals),
         "images": {image.service: image.upstream for image in stack.images},
         "by": f"{getpass.getuser()}@{socket.gethostname()}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from ronron.catalog import mail
+from ronron.catalog import access, mail
 from ronron.catalog.recipe import Catalog, Recipe, read_text
 from ronron.catalog.render import (
     PLATFORM,
@@ -77,7 +77,7 @@ def recipe_of(app: App, loaded: LoadedSite, catalog: Catalog) -> Recipe:
         from ronron.catalog.stackfile import read_stack
 
         path = loaded.path(app.stack)
-        return read_stack(
+        plain = read_stack(
             read_text(path, app.stack),
             name=app.name,
             file=app.stack,
@@ -86,9 +86,10 @@ def recipe_of(app: App, loaded: LoadedSite, catalog: Catalog) -> Recipe:
             domain=loaded.domain(app),
             web=app.web,
         )
+        return access.with_logins(plain, app)
     assert app.recipe is not None  # noqa: S101 - the model has one of the two
     try:
-        return catalog.find(app.recipe)
+        return access.with_logins(catalog.find(app.recipe), app)
     except SiteError:
         raise
     except OperatorError as error:
@@ -110,7 +111,8 @@ def rendered(
     missing = tuple(
         name for name in names if name not in known and not mail.is_relays(recipe, name)
     )
-    return render(app, recipe, site, names, link_mtu), missing
+    hashes = access.hashes(app, secrets)
+    return render(app, recipe, site, names, link_mtu, hashes), missing
 
 
 def read_secrets(app: App, recipe: Recipe, vault: Vault, deployed: bool) -> Secrets | None:
@@ -169,6 +171,7 @@ def _app(
     actual = reality.swarm.services.get(app.name, {})
     if deployed is None:
         return AppChange(app.name, "create", tuple(_created(stack)), stack, stack.volumes, missing)
+    _same_encryption(app, stack, reality.swarm)
     same = deployed.stack_digest == stack.digest
     held = deployed.specs_digest == spec.digest(actual)
     if same and held and not volumes:
@@ -184,6 +187,19 @@ def _app(
         found = [Change(f"app {app.name}", "stack", "written otherwise", "as declared")]
     action: Literal["update", "repair"] = "repair" if same else "update"
     return AppChange(app.name, action, tuple(found), stack, volumes, missing)
+
+
+def _same_encryption(app: App, stack: Stack, swarm: state.SwarmState) -> None:
+    """Docker leaves a network as it was made: refuse what would not be done."""
+    for name, body in stack.compose["networks"].items():
+        options = swarm.networks.get(f"{app.name}_{name}")
+        if options is None or body.get("external"):
+            continue
+        there, wanted = ("encrypted" in one for one in (options, body["driver_opts"]))
+        if there != wanted:
+            text = f"the network {name} is {'' if there else 'not '}encrypted while the app runs"
+            remedy = f"ronron remove {app.name}, and apply with its file again: its data is kept"
+            raise SiteError([Problem(f"apps/{app.name}.yml", "encrypted", text, remedy)])
 
 
 def _created(stack: Stack) -> Iterator[Change]:

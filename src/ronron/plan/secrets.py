@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ronron.catalog import mail
+from ronron.catalog import access, mail
 from ronron.catalog.recipe import Catalog, Recipe, Rotation, SecretRule
 from ronron.catalog.render import PLATFORM
 from ronron.catalog.routing import WEB_SERVICE
@@ -52,6 +52,8 @@ def fixed(recipe: Recipe, name: str) -> str:
     rule = recipe.extension.secrets[name]
     if rule.provided:
         return "it is made by ronron itself"
+    if isinstance(rule, access.Login):
+        return "the proxy reads it by ronron apply: ronron secrets set gives it another value"
     if rule.permanent:
         return rule.permanent
     if mail.is_relays(recipe, name):
@@ -244,6 +246,7 @@ class Running:
                 trust=session.loaded.path(trust) if trust else None,
                 seconds=self.seconds,
                 report=session.report,
+                refusals=content.get("refusals", ()),
             )
 
     def _rule(self, name: str) -> Rotation | None:

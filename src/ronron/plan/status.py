@@ -130,7 +130,8 @@ def _app(
                 address=proxy_address(session),
                 trust=session.loaded.path(trust) if trust else None,
             )
-            problem = f"HTTP status {answer.status}" if answer.status >= 400 else ""
+            expected = answer.status < 400 or answer.status in content.get("refusals", ())
+            problem = "" if expected else f"HTTP status {answer.status}"
         except (OSError, http.client.HTTPException, ValueError, RonronError) as error:
             problem = str(error)
     return AppStatus(

@@ -34,6 +34,7 @@ from ronron.site.fields import (
     SitePath,
 )
 from ronron.site.storage import Storage
+from ronron.site.web import Access, Headers, Traffic
 
 RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup")
 """Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
@@ -357,6 +358,13 @@ class App(Model):
     )
     images: dict[Service, Annotated[str, AfterValidator(values.image)]] = Field(
         default={}, description="By service: the image, with its tag, instead of the recipe's."
+    )
+    headers: Headers = Field(default=Headers(), description="Headers of the app's answers.")
+    access: Access = Field(default=Access(), description="Who may reach the app.")
+    traffic: Traffic = Field(default=Traffic(), description="What the proxy lets through.")
+    encrypted: bool = Field(
+        default=False,
+        description="Encrypt the app's own networks between servers where the site's are not.",
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,8 +97,10 @@ def wait(
     trust: Path | None,
     seconds: float,
     report: Report,
+    refusals: Collection[int] = (),
 ) -> Answer:
-    """Ask until the app answers with a status below 400, for at most `seconds`.
+    """Ask until the app answers with a status below 400, or one of the `refusals` by which the
+    proxy keeps strangers out of it, for at most `seconds`.
 
     Raises RonronError with the reason that a person needs: what the ACME server said, the status,
     or the connection's error.
@@ -112,7 +114,7 @@ def wait(
             last[0] = _reason(error)
             return None
         last[0] = f"HTTP status {answer.status}"
-        return answer if answer.status < 400 else None
+        return answer if answer.status < 400 or answer.status in refusals else None
 
     with step(report, f"https://{domain}{path}", app):
         try:
