@@ -126,7 +126,8 @@ def test_deleting_an_apps_data_touches_no_other_app() -> None:
     runners = {name: RecordingRunner(name) for name in ("manager", "worker-1")}
     with served(found) as manager, engine_of(manager) as client:
         volumes.delete(client, runners, "blog", swarm(found), ignore)
-    gone = ["rm", "-rf", "--one-file-system", "--", "/srv/ronron/volumes/blog"]
+    folders = ["/srv/ronron/volumes/blog", "/srv/ronron/shared/blog"]
+    gone = ["rm", "-rf", "--one-file-system", "--", *folders]
     assert [runner.commands for runner in runners.values()] == [[gone], [gone]]
     assert found.nodes[1]["Spec"]["Labels"] == {"ronron.volume.blog-2.data": "true"}
 

@@ -50,6 +50,11 @@ class Protected:
         return tuple(volume for volume in self.volumes if volume.kind == "files")
 
     @property
+    def files_root(self) -> str:
+        """The folder that its volumes of files are below, of the file system that has them."""
+        return next((volume.root for volume in self.files), VOLUMES)
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """What a snapshot of it holds."""
         return (f"{BACKUPS}/{self.name}", *(volume.path for volume in self.files))
@@ -161,8 +166,3 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
             entry.size, entry.mode = len(content), 0o600
             archive.addfile(entry, io.BytesIO(content))
     return stream.getvalue()
-
-
-def folder_of(app: str) -> str:
-    """The folder of an app's volumes."""
-    return f"{VOLUMES}/{app}"

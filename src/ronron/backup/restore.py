@@ -5,7 +5,9 @@
 3. The app is stopped, the folders change places, the app is started.
 
 Whatever fails before 3 leaves the live app alone; if the app does not start in 3, the folders
-change places again. What was replaced is kept under `/srv/ronron/volumes/.replaced`.
+change places again. What was replaced is kept in `.replaced`, beside the volumes' folders.
+
+All three are on one file system: what is shared is put and kept in the shared folder.
 """
 
 from __future__ import annotations
@@ -21,17 +23,19 @@ from typing import TYPE_CHECKING, Any
 from ronron.backup import dump
 from ronron.backup.app import BACKUPS, Protected
 from ronron.backup.restic import Restic, Snapshot
-from ronron.catalog.render import VOLUMES, Volume
+from ronron.catalog.render import SHARED, VOLUMES, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
 from ronron.swarm import converge, jobs
+from ronron.swarm.volumes import require_mount
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-REPLACED = f"{VOLUMES}/.replaced"
-RESTORING = f"{VOLUMES}/.restoring"
+ROOTS = (VOLUMES, SHARED)
+REPLACED = ".replaced"
+RESTORING = ".restoring"
 KEPT_DAYS = 7
 DATABASE_SECONDS = 300.0
 STOP_SECONDS = 300.0
@@ -110,12 +114,15 @@ def restore(
     """
     app = target.app
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    work = f"{RESTORING}/{app.name}-{stamp}"
+    work = _work(app.files_root, app.name, stamp)
     with ExitStack() as cleaning:
-        servers = {runner.name: runner for runner in (storage, *target.place.values())}
-        for runner in servers.values():
-            runner.run(["install", "-d", "-m", "0700", RESTORING, REPLACED, work])
-            cleaning.callback(_clear, runner, work)
+        places = {(storage.name, app.files_root): storage}
+        places |= {(there.name, v.root): there for v, there in target.place.items() if not v.shared}
+        for (_, root), runner in places.items():
+            require_mount(runner, root)
+            beside = [f"{root}/{RESTORING}", f"{root}/{REPLACED}", _work(root, app.name, stamp)]
+            runner.run(["install", "-d", "-m", "0700", *beside])
+            cleaning.callback(_clear, runner, beside[-1])
         with step(report, "fetch", f"{app.name} of {snapshot.time.astimezone():%Y-%m-%d %H:%M}"):
             restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
         files = list(_files(storage, snapshot, target, choice, work, stamp))
@@ -129,7 +136,7 @@ def restore(
             )
         swaps = [*files]
         for name, folder in databases:
-            swaps.append(_load(docker, target, name, folder, work, stamp, report))
+            swaps.append(_load(docker, target, name, folder, stamp, report))
         _swap(docker, manager, app.name, swaps, started, report)
     return Restored(
         app.name,
@@ -138,6 +145,16 @@ def restore(
         tuple(name for name, _ in databases),
         tuple((swap.runner.name, swap.old) for swap in swaps),
     )
+
+
+def _work(root: str, app: str, stamp: str) -> str:
+    """The folder of a restore, on the file system of the volumes in `root`."""
+    return f"{root}/{RESTORING}/{app}-{stamp}"
+
+
+def kept(volume: Volume, stamp: str) -> str:
+    """Where the folder of a volume is kept after another has taken its place: by renaming it."""
+    return f"{volume.root}/{REPLACED}/{volume.app}-{stamp}/{volume.name}"
 
 
 def _clear(runner: Runner, work: str) -> None:
@@ -159,7 +176,8 @@ def _files(
 ) -> Iterator[_Swap]:
     """The restored volumes of files. Raises OperatorError for one that is not in the snapshot."""
     app = target.app
-    held = {PurePosixPath(path).name: path for path in snapshot.paths if VOLUMES in path}
+    # Wherever the volumes were when it was made.
+    held = {PurePosixPath(path).name: path for path in snapshot.paths if path.startswith(ROOTS)}
     for name in choice.volumes or ():
         if name not in held:
             raise OperatorError(
@@ -174,7 +192,7 @@ def _files(
         new = f"{work}{held[volume.name]}"
         if storage.run(["test", "-d", new], check=False).status:
             raise RonronError(f"{app.name}: restic did not restore the volume {volume.name}")
-        yield _Swap(storage, volume.path, new, f"{REPLACED}/{app.name}-{stamp}/{volume.name}")
+        yield _Swap(storage, volume.path, new, kept(volume, stamp))
 
 
 def databases_of(
@@ -206,7 +224,6 @@ def _load(
     target: Target,
     name: str,
     folder: str,
-    work: str,
     stamp: str,
     report: Report,
 ) -> _Swap:
@@ -215,7 +232,7 @@ def _load(
     rule = app.recipe.extension.databases[name]
     volume = next(v for v in app.volumes if v.name == rule.volume)
     runner = target.place[volume]
-    new = f"{work}/{volume.name}"
+    new = f"{_work(volume.root, app.name, stamp)}/{volume.name}"
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     runner.run(["install", "-d", *owner, new])
     service = rule.service or name
@@ -228,7 +245,7 @@ def _load(
         ) as network,
     ):
         dump.load(docker, app.name, name, rule, folder, network, report)
-    return _Swap(runner, volume.path, new, f"{REPLACED}/{app.name}-{stamp}/{volume.name}")
+    return _Swap(runner, volume.path, new, kept(volume, stamp))
 
 
 def _swap(
@@ -284,4 +301,4 @@ def tidy(runner: Runner) -> None:
     """Delete what was replaced on a server more than a week ago."""
     old = ("-mindepth", "1", "-maxdepth", "1", "-mtime", f"+{KEPT_DAYS - 1}")
     delete = ("-exec", "rm", "-rf", "--one-file-system", "{}", "+")
-    runner.run(["find", REPLACED, *old, *delete], check=False)
+    runner.run(["find", *(f"{root}/{REPLACED}" for root in ROOTS), *old, *delete], check=False)

@@ -27,6 +27,11 @@ REGISTRY = "registry.ronron.internal:5000"
 """The site's registry, by the name that provisioning writes to every server's hosts file."""
 
 VOLUMES = "/srv/ronron/volumes"
+"""The folder of the volumes on a server's own disk, and of none but these."""
+
+SHARED = "/srv/ronron/shared"
+"""Where every server has the volumes of files, when they are shared: a mount."""
+
 PLATFORM = ("socket-proxy", "registry", "proxy")
 """The platform's own apps, in the order in which they start."""
 
@@ -63,15 +68,24 @@ class Volume:
     gid: int
     mode: str
     services: tuple[str, ...]
+    shared: bool = False
+
+    @property
+    def root(self) -> str:
+        """The folder of all volumes on the same file system: what takes a volume's place, and what
+        was in its place, are kept below it too, so that they can be renamed."""
+        return SHARED if self.shared else VOLUMES
 
     @property
     def path(self) -> str:
         """The folder's path on the server."""
-        return f"{VOLUMES}/{self.app}/{self.name}"
+        return f"{self.root}/{self.app}/{self.name}"
 
     @property
     def label(self) -> str:
-        """The label of the node that holds the volume."""
+        """The label of the node that holds the volume; of a shared one, that makes its folder."""
+        if self.app in PLATFORM:
+            return "ronron.proxy"
         if self.kind == "files":
             return "ronron.storage"
         return f"ronron.volume.{self.app}.{self.name}"
@@ -184,7 +198,7 @@ def render(
     if mail.takes_account(recipe) and not mail.has_account(app, recipe, site):
         mail.without_password(compose)
     images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
-    volumes = _volumes(app, recipe, compose)
+    volumes = _volumes(app, recipe, compose, site.storage.is_shared)
     _one_writer(app, volumes)
     for image in images:
         _service(compose["services"][image.service], app, recipe, image, volumes)
@@ -224,7 +238,9 @@ def _image(app: App, recipe: Recipe, service: str, body: dict[str, Any]) -> Imag
     return Image(service, upstream, f"{REGISTRY}/{repository}:{tag}{suffix}", folder)
 
 
-def _volumes(app: App, recipe: Recipe, compose: dict[str, Any]) -> tuple[Volume, ...]:
+def _volumes(
+    app: App, recipe: Recipe, compose: dict[str, Any], is_shared: bool
+) -> tuple[Volume, ...]:
     users: dict[str, list[str]] = {name: [] for name in compose.get("volumes") or {}}
     for service, body in compose["services"].items():
         for index, mount in enumerate(body.get("volumes") or ()):
@@ -237,7 +253,10 @@ def _volumes(app: App, recipe: Recipe, compose: dict[str, Any]) -> tuple[Volume,
     found = []
     for name, services in users.items():
         rule = recipe.extension.volumes.get(name) or VolumeRule()
-        volume = Volume(app.name, name, rule.kind, rule.uid, rule.gid, rule.mode, tuple(services))
+        owner = (rule.uid, rule.gid, rule.mode)
+        # The platform's own stay on the manager: it starts before what they would be shared by.
+        shared = is_shared and rule.kind == "files" and app.name not in PLATFORM
+        volume = Volume(app.name, name, rule.kind, *owner, tuple(services), shared)
         found.append(volume)
         compose["volumes"][name] = {
             "name": f"{app.name}_{name}",
@@ -293,8 +312,9 @@ def _service(
         deploy["endpoint_mode"] = "dnsrr"
     mine = [volume for volume in volumes if image.service in volume.services]
     constraints = deploy.setdefault("placement", {}).setdefault("constraints", [])
-    for label in sorted({volume.label for volume in mine}):
-        constraints.append(f"node.labels.{label} == true")
+    for label in sorted({volume.label for volume in mine if not volume.shared}):
+        if (wanted := f"node.labels.{label} == true") not in constraints:
+            constraints.append(wanted)
     if not constraints:
         del deploy["placement"]["constraints"]
     order = "stop-first" if mine else "start-first"

@@ -15,7 +15,7 @@ from ronron.catalog.render import (
 )
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.plan import carry, platform
+from ronron.plan import carry, moved, platform
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
@@ -167,6 +167,7 @@ def _app(
     secrets = read_secrets(app, recipe, vault, deployed is not None)
     secrets = with_mail(secrets, app, recipe, loaded.site, vault)
     stack, missing = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
+    moved.check(stack, deployed, reality)
     volumes = tuple(item for item in stack.volumes if item.path not in reality.folders)
     actual = reality.swarm.services.get(app.name, {})
     if deployed is None:

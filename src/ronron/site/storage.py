@@ -12,7 +12,13 @@ from ronron.site.fields import Model
 class Storage(Model):
     """Where volumes are kept."""
 
-    shared: Literal["local"] = Field(
+    shared: Literal["local", "nfs", "glusterfs"] = Field(
         default="local",
-        description="How volumes of files reach the servers: `local`, on the storage server alone.",
+        description="How volumes of files reach the servers: `local`, on the storage server alone; "
+        "`nfs`, from the storage server; `glusterfs`, copied to three servers.",
     )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether every server has the volumes of files."""
+        return self.shared != "local"

@@ -31,11 +31,20 @@ if wanted and os.path.exists("/sys/class/net/%s/mtu" % wanted):
     facts["interface"] = wanted
     with open("/sys/class/net/%s/mtu" % wanted) as mtu:
         facts["mtu"] = int(mtu.read())
-root = "/srv/ronron/volumes"
-for app in sorted(os.listdir(root)) if os.path.isdir(root) else []:
-    folder = os.path.join(root, app)
-    if os.path.isdir(folder):
-        facts["folders"] += [os.path.join(folder, volume) for volume in os.listdir(folder)]
+def folders(root, seconds):
+    # By a process of its own: a shared file system that does not answer keeps who asks waiting.
+    find = ["find", root, "-mindepth", "2", "-maxdepth", "2", "-type", "d", "-print0"]
+    try:
+        done = subprocess.run(find, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
+facts["folders"] = folders("/srv/ronron/volumes", None)
+with open("/proc/self/mountinfo") as mounts:
+    mounted = any(line.split()[4] == "/srv/ronron/shared" for line in mounts)
+shared = folders("/srv/ronron/shared", 20) if mounted else []
+facts["folders"] += shared or []
+facts["shared"] = "absent" if not mounted else "silent" if shared is None else "mounted"
 def read(path):
     try:
         with open(path) as file:
@@ -87,7 +96,8 @@ class ServerFacts:
 
     `swarm_state` is the engine's own word (`inactive`, `pending`, `active`, `error`, `locked`), or
     `absent` where no engine answers. `mtu` is the link's, in bytes. `python` is the version of
-    its Python, `3.13`. `drills` is the text of the file that tells of the last drills.
+    its Python, `3.13`. `drills` is the text of the file that tells of the last drills. `shared`
+    says whether the shared storage is `mounted`, `absent`, or does not answer: `silent`.
     """
 
     swarm_state: str
@@ -100,6 +110,7 @@ class ServerFacts:
     machine: str = ""
     carried: Carried = Carried()
     drills: str = ""
+    shared: str = "absent"
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -137,6 +148,7 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         machine=str(answer.get("machine", "")),
         carried=_carried(answer.get("carried")),
         drills=str(answer.get("drills", "")),
+        shared=str(answer.get("shared", "absent")),
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ronron.catalog.render import VOLUMES, Volume
+from ronron.catalog.render import SHARED, VOLUMES, Volume
 from ronron.errors import RonronError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
@@ -23,11 +23,13 @@ FORGET_SECONDS = 60
 def place(volumes: Iterable[Volume], swarm: SwarmState) -> dict[Volume, str]:
     """Say which server holds each volume.
 
-    Volumes of files are on the storage server. A database stays where it is; a new one goes
+    Volumes of files are on the storage server; shared ones are made there, or, while it is down,
+    by any other. A database stays where it is; a new one goes
     beside the app's other volumes, and without any to the ready server that holds the fewest,
     workers before managers. Raises RonronError when there is no server for one.
     """
     placed: dict[Volume, str] = {}
+    ready = [node for node in swarm.nodes if node.ready]
 
     def fixed_first(volume: Volume) -> tuple[bool, bool]:
         # Files are where the storage is, and a database stays; new databases go beside them.
@@ -35,8 +37,11 @@ def place(volumes: Iterable[Volume], swarm: SwarmState) -> dict[Volume, str]:
 
     for volume in sorted(volumes, key=fixed_first):
         holders = swarm.with_label(volume.label)
-        if not holders and volume.kind == "database":
-            beside = [node for node in swarm.nodes if node.name in placed.values()]
+        if volume.shared:
+            holders = (*(node for node in holders if node.ready), *ready)
+        elif not holders and volume.kind == "database":
+            local = {name for volume, name in placed.items() if not volume.shared}
+            beside = [node for node in swarm.nodes if node.name in local]
             holders = tuple(beside) or _least_used(swarm)
         if not holders:
             raise RonronError(
@@ -59,9 +64,21 @@ def folder_commands(volume: Volume) -> list[list[str]]:
     """The commands that make a volume's folder, with its owner and mode, unless it is there."""
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     return [
-        ["install", "-d", "-m", "0711", f"{VOLUMES}/{volume.app}"],
+        ["install", "-d", "-m", "0711", f"{volume.root}/{volume.app}"],
         ["install", "-d", *owner, volume.path],
     ]
+
+
+def require_mount(runner: Runner, root: str) -> None:
+    """Raise RonronError when `root` is where the shared storage should be, and is not mounted.
+
+    What is written there then would be hidden by the mount, and on one server alone.
+    """
+    if root == SHARED and runner.run(["mountpoint", "-q", SHARED], check=False).status:
+        raise RonronError(
+            f"{runner.name}: the shared storage is not mounted at {SHARED}",
+            remedy="ronron apply mounts it; ronron status shows the servers",
+        )
 
 
 def create(
@@ -77,6 +94,7 @@ def create(
     """
     for volume, server in place(volumes, swarm).items():
         with step(report, f"volume {volume.name}", f"{volume.app} on {server}"):
+            require_mount(runners[server], volume.root)
             there = runners[server].run(["test", "-d", volume.path], check=False).status == 0
             for command in [] if there else folder_commands(volume):
                 runners[server].run(command)
@@ -102,9 +120,10 @@ def delete(
     engine: DockerClient, runners: Mapping[str, Runner], app: str, swarm: SwarmState, report: Report
 ) -> None:
     """Delete an app's folders on every server, and the labels of the nodes that held them."""
+    folders = [f"{root}/{app}" for root in (VOLUMES, SHARED)]
     for name, runner in runners.items():
         with step(report, "delete data", f"{app} on {name}"):
-            runner.run(["rm", "-rf", "--one-file-system", "--", f"{VOLUMES}/{app}"])
+            runner.run(["rm", "-rf", "--one-file-system", "--", *folders])
     for node in swarm.nodes:
         for key in node.labels:
             if key.startswith(f"ronron.volume.{app}."):

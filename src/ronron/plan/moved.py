@@ -1,0 +1,50 @@
+"""Volumes whose data is elsewhere than where the app would look: never started on nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ronron.catalog.render import Stack, Volume
+from ronron.errors import Problem, RonronError, SiteError
+from ronron.plan.observe import Reality
+from ronron.swarm.record import Record
+
+
+def check(stack: Stack, deployed: Record | None, reality: Reality) -> None:
+    """Refuse to plan an app whose files are still where they were before `storage.shared` changed.
+
+    Raises SiteError for that, and RonronError when the shared storage does not tell what it has.
+    """
+    silent = sorted(name for name, facts in reality.facts.items() if facts.shared == "silent")
+    if silent and any(v.shared and v.path not in reality.folders for v in stack.volumes):
+        raise RonronError(
+            f"{silent[0]}: the shared storage does not answer",
+            remedy="ronron status shows the servers that it needs",
+        )
+    left = list(_left(stack, deployed, reality))
+    if left:
+        remedy = "change storage.shared back, or move the folder there and apply again"
+        raise SiteError(
+            [
+                Problem(
+                    f"apps/{stack.app}.yml",
+                    f"volumes.{volume.name}",
+                    f"its data is in {at}, and would be looked for in {volume.path}",
+                    remedy,
+                )
+                for volume, at in left
+            ]
+        )
+
+
+def _left(stack: Stack, deployed: Record | None, reality: Reality) -> Iterator[tuple[Volume, str]]:
+    before = json.loads(deployed.content["stack"]).get("volumes") or {} if deployed else {}
+    for volume in stack.volumes:
+        other = replace(volume, shared=not volume.shared).path
+        if other not in reality.folders:
+            continue
+        used = (before.get(volume.name) or {}).get("driver_opts", {}).get("device")
+        if used == other or volume.path not in reality.folders:
+            yield volume, other
