@@ -134,7 +134,8 @@ def own_wheel() -> tuple[str, bytes]:
         for file, text in about.items():
             add(file, text.encode())
         record.append(f"{name}.dist-info/RECORD,,")
-        archive.writestr(f"{name}.dist-info/RECORD", "\n".join(record) + "\n")
+        # By its entry: with its name alone, it would bear the time of now.
+        archive.writestr(zipfile.ZipInfo(f"{name}.dist-info/RECORD"), "\n".join(record) + "\n")
     return f"{name}-py3-none-any.whl", packed.getvalue()
 
 
