@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ronron.backup import dump
 from ronron.backup.app import Protected
 from ronron.backup.restic import Restic, Snapshot, size
-from ronron.backup.restore import Choice, databases_of
+from ronron.backup.restore import Choice, databases_of, held_in
 from ronron.catalog.checks import Check, checks_of
 from ronron.catalog.render import VOLUMES, Stack
 from ronron.catalog.routing import WEB_SERVICE
@@ -129,11 +129,12 @@ def hold(
         place.server.run(["install", "-d", "-m", "0700", work])
         restic.restore(snapshot, work)
         databases = dict(databases_of(place.server, snapshot, app, Choice(), work))
-        folders = {volume.name: f"{work}{volume.path}" for volume in app.volumes}
+        held = held_in(snapshot)
+        folders = {v.name: f"{work}{held.get(v.name, v.path)}" for v in app.volumes}
         for volume in app.volumes:
-            if volume.kind == "database" or volume.path not in snapshot.paths:
+            if volume.kind == "database" or volume.name not in held:
                 owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
-                place.server.run(["mkdir", "-p", f"{work}{VOLUMES}/{app.name}"])
+                place.server.run(["mkdir", "-p", f"{work}{volume.root}/{app.name}"])
                 place.server.run(["install", "-d", *owner, folders[volume.name]])
     copy = aside.isolated(stack, folders, place.node)
     rules = app.recipe.extension.databases

@@ -21,7 +21,7 @@ from ronron.backup.app import BACKUPS
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog import portable
 from ronron.catalog.recipe import Recipe
-from ronron.catalog.render import VOLUMES
+from ronron.catalog.render import ROOTS
 from ronron.errors import RonronError
 
 ENDINGS = {
@@ -84,7 +84,8 @@ def write(
     `hidden` are names of the site that its Compose file shall not tell. Raises RonronError when the
     snapshot could not be read whole.
     """
-    own, volumes = f"{BACKUPS}/{snapshot.app}/", f"{VOLUMES}/{snapshot.app}/"
+    own = f"{BACKUPS}/{snapshot.app}/"
+    volumes = tuple(f"{root}/{snapshot.app}/" for root in ROOTS)
     told = _told(restic, snapshot, f"{own}about/")
     about = _json(snapshot, told, "about.json")
     dumps = {made["path"]: made for made in about["dumps"]}
@@ -101,7 +102,7 @@ def write(
         for entry in source:
             path = "/" + entry.name.strip("/")
             if path.startswith(volumes):
-                name = path.removeprefix(volumes)
+                name = path.partition(f"/{snapshot.app}/")[2]
                 archive.volumes[name.partition("/")[0]] = None
                 archive.copy(entry, f"volumes/{name}", source)
             elif path in dumps:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ronron.backup import dump
 from ronron.backup.app import BACKUPS, Protected
 from ronron.backup.restic import Restic, Snapshot
-from ronron.catalog.render import SHARED, VOLUMES, Volume
+from ronron.catalog.render import ROOTS, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
@@ -33,7 +33,6 @@ from ronron.swarm.volumes import require_mount
 if TYPE_CHECKING:
     from docker import DockerClient
 
-ROOTS = (VOLUMES, SHARED)
 REPLACED = ".replaced"
 RESTORING = ".restoring"
 KEPT_DAYS = 7
@@ -147,6 +146,11 @@ def restore(
     )
 
 
+def held_in(snapshot: Snapshot) -> dict[str, str]:
+    """The paths of the volumes in a snapshot, by name: wherever they were when it was made."""
+    return {PurePosixPath(path).name: path for path in snapshot.paths if path.startswith(ROOTS)}
+
+
 def _work(root: str, app: str, stamp: str) -> str:
     """The folder of a restore, on the file system of the volumes in `root`."""
     return f"{root}/{RESTORING}/{app}-{stamp}"
@@ -176,8 +180,7 @@ def _files(
 ) -> Iterator[_Swap]:
     """The restored volumes of files. Raises OperatorError for one that is not in the snapshot."""
     app = target.app
-    # Wherever the volumes were when it was made.
-    held = {PurePosixPath(path).name: path for path in snapshot.paths if path.startswith(ROOTS)}
+    held = held_in(snapshot)
     for name in choice.volumes or ():
         if name not in held:
             raise OperatorError(

@@ -32,6 +32,9 @@ VOLUMES = "/srv/ronron/volumes"
 SHARED = "/srv/ronron/shared"
 """Where every server has the volumes of files, when they are shared: a mount."""
 
+ROOTS = (VOLUMES, SHARED)
+"""Where volumes are, or were: a snapshot may be older than `storage.shared`."""
+
 PLATFORM = ("socket-proxy", "registry", "proxy")
 """The platform's own apps, in the order in which they start."""
 

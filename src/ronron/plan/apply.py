@@ -19,13 +19,14 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import carry, platform
+from ronron.plan import carry, gluster, platform
 from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
 from ronron.servers.names import lookup
+from ronron.servers.provision.model import StorageAccess
 from ronron.servers.provision.run import apply_provisioning
 from ronron.site.models import App
 from ronron.site.vault import Secrets, generate
@@ -104,9 +105,18 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
     site, report = session.loaded.site, session.report
     check(plan, reality)
     if plan.provisioning.changes:
-        result = apply_provisioning(session.loaded, session.servers, access(session), report)
+        result = apply_provisioning(
+            session.loaded,
+            session.servers,
+            access(session),
+            report,
+            storage=storage_access(session),
+        )
         _raise(list(result.failures))
-    if plan.provisioning.changes or plan.nodes:
+        reality = observe(session.loaded, session.servers, report)
+    if plan.provisioning.changes or plan.storage:
+        gluster.bring(session, reality)
+    if plan.provisioning.changes or plan.nodes or plan.storage:
         reality = _members(session)
     if plan.network or not reality.swarm.networks.get(PROXY_NETWORK):
         options = plan_options(session, reality)
@@ -125,6 +135,14 @@ def access(session: Session) -> Any:  # noqa: ANN401
     if not session.vault.exists(certificates.VAULT_NAME):
         session.vault.write(certificates.VAULT_NAME, certificates.registry_certificates())
     return certificates.registry_access(session.vault)
+
+
+def storage_access(session: Session) -> StorageAccess:
+    """What lets the servers share storage; the certificate is made the first time it is needed."""
+    name = certificates.STORAGE_VAULT
+    if session.loaded.site.storage.shared == "glusterfs" and not session.vault.exists(name):
+        session.vault.write(name, certificates.storage_certificate())
+    return certificates.storage_access(session.vault)
 
 
 def _members(session: Session) -> Reality:

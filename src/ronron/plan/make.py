@@ -15,7 +15,7 @@ from ronron.catalog.render import (
 )
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.plan import carry, moved, platform
+from ronron.plan import carry, gluster, moved, platform
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
@@ -64,6 +64,7 @@ def make(
     return Plan(
         provisioning=provisioning,
         nodes=tuple(nodes.changes(loaded.site, reality.swarm, reality.facts)) if whole else (),
+        storage=gluster.changes_of(loaded.site, reality) if whole else (),
         network=tuple(_network(loaded.site, reality)) if whole else (),
         apps=tuple(apps),
         carry=tuple(carry.changes(loaded, reality)) if whole else (),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ronron.catalog.render import Stack, Volume
+from ronron.servers.gluster import StorageChange
 from ronron.servers.provision.model import ProvisioningPlan
 from ronron.swarm.nodes import NodeChange
 
@@ -52,6 +53,7 @@ class Plan:
 
     provisioning: ProvisioningPlan
     nodes: tuple[NodeChange, ...] = ()
+    storage: tuple[StorageChange, ...] = ()
     network: tuple[Change, ...] = ()
     apps: tuple[AppChange, ...] = ()
     carry: tuple[Change, ...] = ()
@@ -64,12 +66,16 @@ class Plan:
             Change(f"server {item.server}", item.item, item.before, item.after, item.why)
             for item in self.provisioning.changes
         ]
+        storage = [
+            Change(f"server {item.server}", item.item, item.before, item.after, item.why)
+            for item in self.storage
+        ]
         nodes = [
             Change(f"server {item.server}", item.item, item.before, item.after, item.why)
             for item in self.nodes
         ]
         apps = [change for app in self.apps for change in app.changes]
-        return (*servers, *nodes, *self.network, *apps, *self.carry)
+        return (*servers, *storage, *nodes, *self.network, *apps, *self.carry)
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -79,5 +85,5 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether nothing would be done."""
-        parts = (self.provisioning.changes, self.nodes, self.network, self.apps, self.carry)
-        return not any(parts)
+        parts = (self.provisioning.changes, self.storage, self.nodes, self.network, self.apps)
+        return not any((*parts, self.carry))

@@ -18,7 +18,7 @@ from ronron.servers.provision.run import plan_provisioning
 from ronron.servers.runner import Runner
 from ronron.site.load import LoadedSite
 from ronron.site.vault import Vault, identity_path
-from ronron.swarm.certificates import registry_access
+from ronron.swarm.certificates import registry_access, storage_access
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ def plan(session: Session, only: Iterable[str] | None = None) -> tuple[Plan, Rea
         ), reality
     with ThreadPoolExecutor(1) as threads, step(report, "compare with the servers"):
         certificates = registry_access(session.vault)
-        looking = threads.submit(plan_provisioning, loaded, servers, certificates, report)
+        storage = storage_access(session.vault)
+        looking = threads.submit(
+            plan_provisioning, loaded, servers, certificates, report, storage=storage
+        )
         reality = observe(loaded, servers, report)
         provisioning = looking.result()
     return make(loaded, reality, provisioning, session.catalog, session.vault), reality

@@ -36,7 +36,7 @@ from ronron.site.fields import (
 from ronron.site.storage import Storage
 from ronron.site.web import Access, Headers, Traffic
 
-RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup")
+RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup", "storage")
 """Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
 
 LETS_ENCRYPT = {

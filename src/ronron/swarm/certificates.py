@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ronron.catalog.render import REGISTRY
-from ronron.servers.provision.model import RegistryAccess
+from ronron.servers.gluster import CERTIFICATE_NAME
+from ronron.servers.provision.model import RegistryAccess, StorageAccess
 from ronron.site.secret import Secret
 from ronron.site.vault import Secrets, Vault
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 VAULT_NAME = "registry"
 """The vault file that holds them: that of the registry's own app."""
+
+STORAGE_VAULT = "storage"
+"""The vault file of the certificate of the servers' shared storage."""
 
 YEARS = 20
 """How long the certificates are valid: they are the site's own, and replaced with the vault."""
@@ -37,6 +41,19 @@ def registry_certificates() -> Secrets:
         host = REGISTRY.partition(":")[0] if server else "ronron registry client"
         certificate = _certificate(host, key, authority, root, server=server)
         values |= {f"{name}_cert": _pem(certificate), f"{name}_key": _key_pem(key)}
+    return Secrets({name: Secret(value) for name, value in values.items()})
+
+
+def storage_certificate() -> Secrets:
+    """The certificate and key that every server of the site shows to the others' storage.
+
+    It is its own authority: who holds the key is one of the site's servers.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(CERTIFICATE_NAME, key, key, None, server=None)
+    values = {"certificate": _pem(certificate), "key": _key_pem(key)}
     return Secrets({name: Secret(value) for name, value in values.items()})
 
 
@@ -111,6 +128,15 @@ def _key_pem(key: EllipticCurvePrivateKey) -> str:
     )
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def storage_access(vault: Vault) -> StorageAccess:
+    """What provisioning puts on every server so that it may take part in the shared storage.
+
+    Before the certificate is made its contents are empty: enough to plan with.
+    """
+    values = vault.read(STORAGE_VAULT).values if vault.exists(STORAGE_VAULT) else {}
+    return StorageAccess(**{name: value.reveal() for name, value in values.items()})
 
 
 def registry_access(vault: Vault) -> RegistryAccess:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ronron.errors import OperatorError
+from ronron.servers import gluster
+from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
 
 # Runs on the server; prints one JSON object. `interface` is the one of the default route.
@@ -51,6 +53,17 @@ def read(path):
             return file.read().strip()
     except OSError:
         return ""
+def pairs(path):
+    return dict(line.split("=", 1) for line in read(path).splitlines() if "=" in line)
+state, volume = "/var/lib/glusterd", "/var/lib/glusterd/vols/ronron"
+def entries(path):
+    names = os.listdir(path) if os.path.isdir(path) else []
+    return [pairs(os.path.join(path, name)) for name in names]
+facts["gluster"] = {"id": pairs(state + "/glusterd.info").get("UUID", ""),
+    "peers": sorted(one.get("uuid", "") for one in entries(state + "/peers")),
+    "bricks": {one.get("hostname", ""): one.get("uuid", "") for one in entries(volume + "/bricks")},
+    "info": {key: value for key, value in pairs(volume + "/info").items() if key != "password"},
+    "data": os.path.isdir("/srv/ronron/bricks/files/.glusterfs")}
 def link(path):
     return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
 facts["python"] = "%d.%d" % sys.version_info[:2]
@@ -111,6 +124,7 @@ class ServerFacts:
     carried: Carried = Carried()
     drills: str = ""
     shared: str = "absent"
+    gluster: GlusterFacts = field(default_factory=GlusterFacts)
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -149,6 +163,9 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         carried=_carried(answer.get("carried")),
         drills=str(answer.get("drills", "")),
         shared=str(answer.get("shared", "absent")),
+        gluster=gluster.parse(told)
+        if isinstance(told := answer.get("gluster"), dict)
+        else GlusterFacts(),
     )
 
 

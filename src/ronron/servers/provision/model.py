@@ -42,12 +42,42 @@ class RegistryAccess:
 
 
 @dataclass(frozen=True)
+class StorageAccess:
+    """What lets a server take part in the site's distributed storage: PEM texts, never shown."""
+
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of root's; the content of a `secret` one is shown nowhere."""
+
+    path: str
+    content: str = field(repr=False)
+    mode: int = 0o644
+    why: str = ""
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of the platform wants on a server: folders (path, mode) before files, these
+    before packages, and services that are enabled and run."""
+
+    packages: tuple[str, ...] = ()
+    folders: tuple[tuple[str, int], ...] = ()
+    files: tuple[File, ...] = ()
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Declared:
     """What one server shall be.
 
     `hosts` has every server's names, full name first, after its address, which is empty when it
-    was not found. `subnet` is the site's network,
-    which Docker's own bridges stay clear of. `packages` are what its roles need beside Docker. This
+    was not found. `subnet` is the site's network, which Docker's own bridges stay clear of.
+    `packages` are what its roles need beside Docker, `part` what the shared storage does. This
     travels to the worker on its standard input.
     """
 
@@ -58,6 +88,7 @@ class Declared:
     docker: Literal["debian", "docker"] = "debian"
     registry: RegistryAccess | None = None
     packages: tuple[str, ...] = ()
+    part: Part = Part()
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.errors import RonronError, ServerError
 from ronron.events import Event, Report, State, ignore
+from ronron.servers import gluster
 from ronron.servers.check import UnfitServer
 from ronron.servers.connections import Connections
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup
 from ronron.servers.process import last_lines
-from ronron.servers.provision.model import Change, Declared, ProvisioningPlan, RegistryAccess
+from ronron.servers.provision.model import (
+    Change,
+    Declared,
+    ProvisioningPlan,
+    RegistryAccess,
+    StorageAccess,
+)
 from ronron.servers.ssh import SshRunner
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
 MANAGER_PACKAGES = ("openssh-client", "python3-venv")
 """What the manager needs so that ronron can be carried to it."""
 
+NO_STORAGE = StorageAccess()
+
 
 def plan_provisioning(
     loaded: LoadedSite,
@@ -36,14 +45,16 @@ def plan_provisioning(
     registry: RegistryAccess | None = None,
     report: Report = ignore,
     *,
+    storage: StorageAccess = NO_STORAGE,
     names: Iterable[str] | None = None,
 ) -> ProvisioningPlan:
     """What provisioning would change on all servers of the site, or on those named.
 
-    `registry` is the servers' access to the site's registry, which the first manager hosts.
+    `registry` is the servers' access to the site's registry, which the first manager hosts,
+    `storage` that to its distributed storage.
     Nothing is written. One server that fails hides no other.
     """
-    return _provision(loaded, connections, registry, report, names, apply=False)
+    return _provision(loaded, connections, registry, storage, report, names, apply=False)
 
 
 def apply_provisioning(
@@ -52,14 +63,18 @@ def apply_provisioning(
     registry: RegistryAccess | None = None,
     report: Report = ignore,
     *,
+    storage: StorageAccess = NO_STORAGE,
     names: Iterable[str] | None = None,
 ) -> ProvisioningPlan:
     """Make the changes of `plan_provisioning`, and return them with the servers that failed."""
-    return _provision(loaded, connections, registry, report, names, apply=True)
+    return _provision(loaded, connections, registry, storage, report, names, apply=True)
 
 
 def declare(
-    loaded: LoadedSite, addresses: Mapping[str, str], registry: RegistryAccess | None
+    loaded: LoadedSite,
+    addresses: Mapping[str, str],
+    registry: RegistryAccess | None,
+    storage: StorageAccess = NO_STORAGE,
 ) -> dict[str, Declared]:
     """What every server of the site shall be, by name.
 
@@ -81,6 +96,7 @@ def declare(
             docker=site.docker.packages,
             registry=registry,
             packages=_packages(site, server),
+            part=gluster.part(site, name, storage),
         )
         for name, server in site.servers.items()
     }
@@ -123,6 +139,7 @@ def _provision(
     loaded: LoadedSite,
     connections: Connections,
     registry: RegistryAccess | None,
+    storage: StorageAccess,
     report: Report,
     names: Iterable[str] | None,
     *,
@@ -133,7 +150,7 @@ def _provision(
     with _worker() as worker:  # it loads pyinfra while the connections are made
         failures: dict[str, ServerError] = dict(connections.open(wanted))
         runners = {name: connections[name] for name in wanted if name not in failures}
-        declared = declare(loaded, _addresses(loaded), registry)
+        declared = declare(loaded, _addresses(loaded), registry, storage)
         for kind, value in worker(_order(declared, runners, apply)) if runners else ():
             if kind == "steps":
                 changes[value["server"]] = [_change(one) for one in value["changes"]]

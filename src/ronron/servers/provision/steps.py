@@ -51,10 +51,18 @@ def query(declared: Declared) -> Query:
             "apparmor",
             CERTIFICATE_AUTHORITIES,
             *declared.packages,
+            *declared.part.packages,
         ),
-        services=("docker", *TIME_DAEMONS),
-        files=(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
-        secrets=(*certificates, contents.DOCKER_KEY),
+        services=("docker", *TIME_DAEMONS, *declared.part.services),
+        files=(
+            *(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
+            *(file.path for file in declared.part.files if not file.secret),
+        ),
+        secrets=(
+            *certificates,
+            contents.DOCKER_KEY,
+            *(file.path for file in declared.part.files if file.secret),
+        ),
         ports=WEB_PORTS if declared.manager else (),
         folders=(*(path for path, _ in _folders(declared)), CLOUD),
     )
@@ -90,7 +98,7 @@ def _folders(declared: Declared) -> list[tuple[str, int]]:
     if declared.registry:
         found.append((CERTIFICATES, 0o755))
         found.append((f"{CERTIFICATES}/{declared.registry.registry}", 0o755))
-    return found
+    return [*found, *declared.part.folders]
 
 
 def _certificates(declared: Declared) -> list[tuple[str, str, int]]:
@@ -150,6 +158,8 @@ class _Comparison:
             yield from self.file(path, content, mode, secret=True, why="the site's registry")
         if declared.docker == "docker":
             yield from self.docker_source()
+        for one in declared.part.files:
+            yield from self.file(one.path, one.content, one.mode, secret=one.secret, why=one.why)
 
     def file(
         self, path: str, content: str, mode: int = 0o644, *, secret: bool = False, why: str = ""
@@ -191,6 +201,7 @@ class _Comparison:
             *docker_packages(self.declared, self.seen),
             "unattended-upgrades",
             *self.declared.packages,
+            *self.declared.part.packages,
         ]
         if self.declared.docker == "debian":
             wanted.append(CERTIFICATE_AUTHORITIES)
@@ -212,7 +223,7 @@ class _Comparison:
         return present[0] if present else TIME_DAEMONS[0]
 
     def services(self) -> Iterator[Step]:
-        for name in ("docker", self.time_daemon):
+        for name in ("docker", self.time_daemon, *self.declared.part.services):
             found = self.seen.services.get(name)
             if found is None:
                 before = "absent"

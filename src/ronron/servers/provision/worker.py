@@ -37,8 +37,10 @@ from ronron.servers.provision.model import (  # noqa: E402
     Action,
     Declared,
     FetchKey,
+    File,
     Install,
     MakeFolder,
+    Part,
     RegistryAccess,
     RunService,
     SetHostName,
@@ -170,7 +172,13 @@ def _declared(one: dict[str, Any]) -> Declared:
     data = one["declared"]
     hosts = tuple((address, tuple(names)) for address, names in data["hosts"])
     registry = RegistryAccess(**data["registry"]) if data["registry"] else None
-    return Declared(**{**data, "hosts": hosts, "registry": registry})
+    part = Part(
+        packages=tuple(data["part"]["packages"]),
+        folders=tuple((path, mode) for path, mode in data["part"]["folders"]),
+        files=tuple(File(**file) for file in data["part"]["files"]),
+        services=tuple(data["part"]["services"]),
+    )
+    return Declared(**{**data, "hosts": hosts, "registry": registry, "part": part})
 
 
 def _state(servers: list[dict[str, Any]]) -> State:
