@@ -87,6 +87,8 @@ def rows(kind: str) -> list[str]:
         about = resolved(described)
         if "properties" in about:
             return below(f"{path}.", about)
+        if about.get("type") == "array" and "properties" in (one := resolved(about["items"])):
+            return below(f"{path}.N.", one)
         patterns = about.get("patternProperties", {})
         inner = about.get("additionalProperties") or next(iter(patterns.values()), None)
         if inner and "properties" in resolved(inner):

@@ -87,7 +87,10 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
     kind: Any = model
     for part in location:
         found = _model_in(kind)
-        kind = _field(found, part).annotation if found else typing.get_args(kind)[1]
+        inside = typing.get_args(kind)  # of a mapping the value, of a list its items
+        kind = (
+            _field(found, part).annotation if found else inside[0 if inside[-1] is Ellipsis else 1]
+        )
     return _model_in(kind) or model
 
 

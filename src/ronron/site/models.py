@@ -33,6 +33,7 @@ from ronron.site.fields import (
     Service,
     SitePath,
 )
+from ronron.site.security import Firewall, Hardening, Port
 from ronron.site.storage import Storage
 from ronron.site.web import Access, Headers, Traffic
 
@@ -227,6 +228,10 @@ class Site(Model):
         default=None, description="Where backups go; without it none are made."
     )
     storage: Storage = Field(default=Storage(), description="Where volumes are kept.")
+    firewall: Firewall = Field(default=Firewall(), description="The servers' own firewall.")
+    hardening: Hardening = Field(
+        default=Hardening(), description="How the servers are closed beside the firewall."
+    )
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )
@@ -358,6 +363,9 @@ class App(Model):
     )
     images: dict[Service, Annotated[str, AfterValidator(values.image)]] = Field(
         default={}, description="By service: the image, with its tag, instead of the recipe's."
+    )
+    published_ports: Annotated[tuple[Port, ...], Field(strict=False)] = Field(
+        default=(), description="Ports of the app that the servers' firewall opens."
     )
     headers: Headers = Field(default=Headers(), description="Headers of the app's answers.")
     access: Access = Field(default=Access(), description="Who may reach the app.")

@@ -309,6 +309,13 @@ def duration(text: str) -> str:
     return text
 
 
+def clock(text: str) -> str:
+    """A time of day."""
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise fault(f"{shown(text)} is not a time of day", "hours and minutes in quotes: '03:30'")
+    return text
+
+
 def repository(text: str) -> str:
     """Where a restic repository is, without what it takes to log in."""
     kinds = (
