@@ -19,9 +19,11 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": {"site"},
     "servers": {"site"},
     "engine": {"servers.runner", "servers.local"},
+    "provider": {"servers", "site"},
     "lab": {"engine", "servers", "site"},
     "swarm": {"engine", "servers", "catalog", "site"},
     "backup": {"swarm", "engine", "servers", "catalog", "site"},
+    "audit": {"plan", "backup", "swarm", "engine", "servers", "catalog", "site"},
     "plan": {"backup", "swarm", "engine", "servers", "catalog", "site"},
 }
 MAY_DO_ALL = {"cli", "web", "__main__.py"}

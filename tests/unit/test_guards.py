@@ -13,12 +13,13 @@ from ronron.catalog.recipe import Catalog, Recipe, builtin_folder, load, names
 from ronron.catalog.render import Stack, render
 from ronron.catalog.stackfile import read_stack
 from ronron.errors import Problem, SiteError
-from ronron.plan.make import rendered
+from ronron.plan.make import _same_encryption, rendered
 from ronron.plan.secrets import fixed
 from ronron.site.load import parse_app
 from ronron.site.models import App, Site
 from ronron.site.secret import Secret
 from ronron.site.vault import Secrets
+from ronron.swarm.state import SwarmState
 
 SITE = Site(name="cats", domain="example.org", contact="cat@example.org")
 HASH = "$2b$08$abc"
@@ -210,6 +211,18 @@ def test_an_apps_networks_are_encrypted_on_request() -> None:
         found = render(app("wordpress", encrypted=wanted), recipe, site, {})
         options = found.compose["networks"]["default"]["driver_opts"]
         assert ("encrypted" in options) is wanted
+
+
+@pytest.mark.parametrize(("there", "wanted"), [(True, False), (False, True)])
+def test_a_network_that_is_used_is_not_changed_and_that_is_said(there: bool, wanted: bool) -> None:
+    site = SITE.model_copy(update={"network": SITE.network.model_copy(update={"encrypted": False})})
+    found = app("wordpress", encrypted=wanted)
+    made = render(found, Catalog().find("wordpress"), site, {})
+    options = {"encrypted": "true"} if there else {}
+    swarm = SwarmState(networks={"blog_default": options})
+    with pytest.raises(SiteError, match=r"apps/blog\.yml: encrypted: the network default is"):
+        _same_encryption(found, made, swarm)
+    _same_encryption(found, made, SwarmState())
 
 
 @pytest.mark.parametrize(

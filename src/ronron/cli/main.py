@@ -44,6 +44,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "drill": ("ronron.cli.drill:drill", "Restore backups aside, and see that they work."),
         "backups": ("ronron.cli.backup:backups", "List the snapshots in the repository."),
     },
+    "Security": {
+        "audit": ("ronron.cli.audit:audit", "Prove from outside that what must be closed is."),
+        "provider": ("ronron.cli.provider:provider", "Firewall rules at the servers' provider."),
+    },
     "More": {
         "lab": ("ronron.cli.lab:lab", "Disposable servers on this computer, to try and test."),
         "inventory": ("ronron.cli.inventory:inventory", "Print an Ansible dynamic inventory."),

@@ -20,6 +20,7 @@ from pydantic import (
 
 from ronron.errors import OperatorError
 from ronron.site import values
+from ronron.site.audit import Audit
 from ronron.site.fields import (
     Address,
     Domain,
@@ -232,6 +233,7 @@ class Site(Model):
     hardening: Hardening = Field(
         default=Hardening(), description="How the servers are closed beside the firewall."
     )
+    audit: Audit = Field(default=Audit(), description="What the audit takes for wrong.")
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )

@@ -172,7 +172,7 @@ class Access(Model):
     ] = Field(
         default=(),
         description="Names of those who log in (HTTP basic authentication); their passwords are "
-        "made, and shown by ronron secrets show APP access_USER.",
+        "made, and shown by ronron secrets show APP access_USER --reveal.",
     )
     admin: Networks = Field(
         default=(),

@@ -1,0 +1,249 @@
+"""Runs on a server: prints what an audit wants to know from inside, as one JSON object.
+
+It is sent as it is (`python3 - QUERY`), so it stands alone: Python 3.9 and its standard library.
+QUERY is JSON: `deep` runs lynis anew where it is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOTS = ("/etc", "/root", "/home", "/opt", "/var/lib/ronron", "/srv/ronron", "/usr/local/etc")
+MOST_FILES = 200_000
+NAMES = re.compile(
+    r"(\.(key|pem|p12|pfx|kdbx|env|secret)|(^|_)(id_(rsa|dsa|ecdsa|ed25519)|identity|key)|^\.env.*|"
+    r"^\.(htpasswd|pgpass|my\.cnf|netrc)|^acme\.json|"
+    r"^(credentials|password|secret)s?(\.(txt|json|ya?ml|ini|conf|cfg))?)$"
+)
+PROGRAMS = {"site-packages", "dist-packages", "node_modules", "vendor", "overlay2"}
+PRIVATE = re.compile(rb"PRIVATE KEY|AGE-SECRET-KEY-")
+ASSIGNED = re.compile(
+    rb"(?im)^\s*(export\s+)?[\w.-]*(pass(word)?|secret|token|api_?key)[\w.-]*"
+    rb"\s*[=:]\s*[\"']?[^\s\"']{6}"
+)
+MATERIAL = re.compile(r"\.(p12|pfx|kdbx)$|^acme\.json$|^\.(htpasswd|pgpass|netrc)$")
+
+
+def _output(*argv: str, seconds: float = 120) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _secrets() -> list[dict[str, str]]:
+    """Files with keys or passwords that every user of the server can read."""
+    found, seen = [], 0
+    for root in ROOTS:
+        for folder, folders, names in os.walk(root):
+            if not Path(folder).stat().st_mode & stat.S_IXOTH:
+                folders[:] = []  # Nobody else gets in here.
+                continue
+            folders[:] = [one for one in folders if one not in PROGRAMS]
+            seen += len(names)
+            if seen > MOST_FILES:
+                folders[:] = []
+                break
+            for name in names:
+                path = Path(folder, name)
+                if NAMES.search(name) and (kind := _readable(path)):
+                    found.append({"path": str(path), "kind": kind})
+    return found
+
+
+def _readable(path: Path) -> str:
+    try:
+        about = path.lstat()
+        if not stat.S_ISREG(about.st_mode) or not about.st_mode & stat.S_IROTH:
+            return ""
+        with path.open("rb") as file:
+            content = file.read(65536)
+    except OSError:
+        return ""
+    if PRIVATE.search(content):
+        return "a private key"
+    if content and (MATERIAL.search(path.name) or ASSIGNED.search(content)):
+        return "passwords"
+    return ""
+
+
+def _containers() -> list[dict[str, Any]]:
+    ids = _output("docker", "ps", "-q", "--no-trunc").split()
+    if not ids:
+        return []
+    images: dict[str, Any] = {}
+    found = []
+    for one in json.loads(_output("docker", "inspect", *ids) or "[]"):
+        config, host = one["Config"], one["HostConfig"]
+        labels = config.get("Labels") or {}
+        image = one["Image"]
+        if image not in images:
+            shown = json.loads(_output("docker", "image", "inspect", image) or "[]") or [{}]
+            images[image] = {
+                "created": shown[0].get("Created", ""),
+                "packages": _packages(one["State"]["Pid"]),
+            }
+        service = labels.get("com.docker.swarm.service.name", "")
+        app = labels.get("com.docker.stack.namespace", "")
+        found.append(
+            {
+                "name": service or one["Name"].lstrip("/"),
+                "app": app,
+                "image": config["Image"],
+                "user": config.get("User") or "",
+                "privileged": bool(host.get("Privileged")),
+                "namespaces": [
+                    kind
+                    for kind in ("NetworkMode", "PidMode", "IpcMode", "UTSMode")
+                    if host.get(kind) == "host"
+                ],
+                "sockets": [
+                    mount["Source"]
+                    for mount in one.get("Mounts") or ()
+                    if mount.get("Source", "").endswith(("docker.sock", "containerd.sock"))
+                ],
+                "memory": host.get("Memory") or 0,
+                "added": host.get("CapAdd") or [],
+                "dropped": host.get("CapDrop") or [],
+                **images[image],
+            }
+        )
+    return found
+
+
+def _packages(process: int) -> dict[str, str]:
+    """Debian packages in a container of this server's own release, by name: versions."""
+    root = f"/proc/{process}/root"
+    here, there = (_release(_text(path)) for path in ("/etc/os-release", root + "/etc/os-release"))
+    if not there or here != there:
+        return {}
+    found = {}
+    for block in _text(root + "/var/lib/dpkg/status").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line[:40])
+        if fields.get("Status") == "install ok installed":
+            found[fields["Package"]] = fields["Version"]
+    return found
+
+
+def _release(text: str) -> str:
+    found = re.search(r"^VERSION_CODENAME=\"?(\w+)", text, re.M)
+    return found.group(1) if found else ""
+
+
+def _candidates(containers: list[dict[str, Any]]) -> None:
+    """Leave of each container's packages those that this server's package lists have newer."""
+    names = sorted({name for one in containers for name in one["packages"]})
+    newest: dict[str, str] = {}
+    name = ""
+    for line in _output("apt-cache", "-q", "policy", *names).splitlines() if names else ():
+        if line and not line.startswith(" "):
+            name = line.rstrip(":")
+        elif line.startswith("  Candidate: "):
+            newest[name] = line.split(": ", 1)[1]
+    newer: dict[tuple[str, str], bool] = {}
+
+    def is_newer(there: str, candidate: str) -> bool:
+        if there == candidate or candidate == "(none)":
+            return False
+        if (there, candidate) not in newer:
+            argv = ["dpkg", "--compare-versions", candidate, "gt", there]
+            newer[there, candidate] = subprocess.run(argv, check=False).returncode == 0
+        return newer[there, candidate]
+
+    for one in containers:
+        one["packages"] = {
+            name: [version, newest[name]]
+            for name, version in one["packages"].items()
+            if name in newest and is_newer(version, newest[name])
+        }
+
+
+def _upgrades() -> dict[str, list[str]]:
+    """Pending upgrades of the server itself: those for security, and others."""
+    found: dict[str, list[str]] = {"security": [], "other": []}
+    for line in _output("apt", "list", "--upgradable").splitlines():
+        match = re.match(r"([^/]+)/(\S+) (\S+) ", line)
+        if match:
+            kind = "security" if "-security" in match.group(2) else "other"
+            found[kind].append(match.group(1) + " " + match.group(3))
+    return found
+
+
+def _lists_age() -> float:
+    """Seconds since the package lists were fetched; negative when there are none."""
+    times = [path.stat().st_mtime for path in Path("/var/lib/apt/lists").glob("*Packages*")]
+    return time.time() - max(times) if times else -1.0
+
+
+def _lynis(deep: bool) -> dict[str, Any] | None:
+    report = Path("/var/log/lynis-report.dat")
+    if deep and shutil.which("lynis"):
+        _output("lynis", "audit", "system", "--quick", "--quiet", "--no-colors", seconds=500)
+    if not report.is_file():
+        return None
+    found: dict[str, Any] = {"warnings": [], "suggestions": 0, "index": None}
+    found["age"] = time.time() - report.stat().st_mtime
+    for line in _text(str(report)).splitlines():
+        key, _, value = line.partition("=")
+        if key == "warning[]":
+            found["warnings"].append(value)
+        elif key == "suggestion[]":
+            found["suggestions"] += 1
+        elif key == "hardening_index":
+            found["index"] = int(value)
+    return found
+
+
+def _docker_listens() -> list[str]:
+    """TCP addresses that the Docker daemon was told to listen on."""
+    hosts = []
+    for process in Path("/proc").glob("[0-9]*"):
+        words = _text(str(process / "cmdline")).split("\0")
+        if words[0].rpartition("/")[2] == "dockerd":
+            hosts += [word for word in words if "tcp://" in word]
+    with contextlib.suppress(ValueError):
+        hosts += json.loads(_text("/etc/docker/daemon.json") or "{}").get("hosts") or []
+    return [host for host in hosts if "tcp://" in host]
+
+
+def _look(query: dict[str, Any]) -> dict[str, Any]:
+    containers = _containers()
+    _candidates(containers)
+    return {
+        "clock": time.time(),
+        "secrets": _secrets(),
+        "containers": containers,
+        "upgrades": _upgrades(),
+        "lists_age": _lists_age(),
+        "reboot": Path("/run/reboot-required").exists(),
+        "docker_listens": _docker_listens(),
+        "lynis": _lynis(bool(query.get("deep"))),
+    }
+
+
+json.dump(_look(json.loads(sys.argv[1])), sys.stdout)

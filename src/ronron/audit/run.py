@@ -1,0 +1,155 @@
+"""The audit as a whole: all servers and domains at once, from outside and from inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from ronron.audit import inside, ports, scan, sshd, web
+from ronron.audit.model import Audit, Finding, settle
+from ronron.catalog import guards
+from ronron.catalog.recipe import Recipe
+from ronron.catalog.render import PLATFORM, domain_of
+from ronron.errors import RonronError
+from ronron.events import step
+from ronron.plan import platform
+from ronron.plan.apply import proxy_address
+from ronron.plan.make import recipe_of
+from ronron.plan.session import Session
+from ronron.servers.names import lookup
+from ronron.servers.runner import Runner
+from ronron.site.models import App
+from ronron.site.security import declared_ports
+
+Work = TypeVar("Work")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is looked at. `every_port` asks all TCP ports instead of the common ones, `deep` runs
+    the programs that take minutes."""
+
+    outside: bool = True
+    inside: bool = True
+    every_port: bool = True
+    deep: bool = False
+
+
+def audit(session: Session, scope: Scope) -> Audit:
+    """Look at the whole site. What cannot be looked at is named in the result.
+
+    Raises OperatorError when no server is declared.
+    """
+    site = session.loaded.site
+    site.manager  # noqa: B018 - raises where no server is declared
+    found: list[Finding] = []
+    skipped: list[str] = []
+
+    def add(work: Callable[[], Iterator[Finding] | None], what: str) -> None:
+        try:
+            found.extend(work() or ())
+        except RonronError as error:
+            skipped.append(f"{what}: {error}")
+
+    # An operator's first question is what strangers see: each look is a thread's.
+    works: list[tuple[Callable[[], Iterator[Finding]], str]] = []
+    if scope.outside:
+        works += _outside(session, scope, skipped)
+    if scope.inside:
+        works += _inside(session, scope)
+    with ThreadPoolExecutor(max(1, min(32, len(works)))) as threads:
+        for one in [threads.submit(add, work, what) for work, what in works]:
+            one.result()
+    accepted = site.audit.accept
+    return settle(found, accepted, datetime.now(UTC).date(), sorted(set(skipped)))
+
+
+def _outside(
+    session: Session, scope: Scope, skipped: list[str]
+) -> Iterator[tuple[Callable[[], Iterator[Finding]], str]]:
+    loaded, report = session.loaded, session.report
+    declared = declared_ports(loaded.site, loaded.apps)
+    at_once = scan.connections_at_once(len(declared))
+    for server in loaded.site.servers.values():
+        name, port = server.name, server.port
+
+        def ports_of(name: str = name, address: str = server.address) -> Iterator[Finding]:
+            with step(report, "ports, from outside", name):
+                target = lookup(address, loaded.site.resolver)
+                wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
+                answered: list[tuple[Literal["tcp", "udp"], int]] = [
+                    *(("tcp", one) for one in scan.tcp(target, wanted, at_once=at_once)),
+                    *(("udp", one) for one in scan.udp(target)),
+                ]
+                return iter(list(ports.findings(name, answered, declared[name])))
+
+        def ssh_of(
+            name: str = name, address: str = server.address, port: int = port
+        ) -> Iterator[Finding]:
+            said = sshd.look(lookup(address, loaded.site.resolver), port)
+            if said is None:
+                skipped.append("SSH's algorithms: ssh-audit is not installed on this computer")
+            return iter(list(sshd.findings(name, said or {})))
+
+        yield ports_of, f"server {name}: its ports"
+        yield ssh_of, f"server {name}: its SSH"
+    for app, recipe in _with_domains(session):
+
+        def domain_of_app(app: App = app, recipe: Recipe = recipe) -> Iterator[Finding]:
+            return iter(list(_domain(session, app, recipe, skipped)))
+
+        yield domain_of_app, f"app {app.name}: its domain"
+
+
+def _with_domains(session: Session) -> Iterator[tuple[App, Recipe]]:
+    for app in session.loaded.apps.values():
+        recipe = recipe_of(app, session.loaded, session.catalog)
+        if recipe.extension.web is not None:
+            yield app, recipe
+
+
+def _domain(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> Iterator[Finding]:
+    loaded, described = session.loaded, recipe.extension.web
+    domain = domain_of(app, recipe, loaded.site)
+    if described is None or domain is None:
+        return
+    trust = loaded.site.acme.trust
+    with step(session.report, "TLS and headers", domain):
+        seen = web.look(
+            domain,
+            described.health,
+            at=web.Place(proxy_address(session)),
+            trust=loaded.path(trust) if trust else None,
+            resolver=loaded.site.resolver,
+        )
+    if seen.caa is None and not seen.problem:
+        skipped.append(f"{domain}: no name server said whether it has CAA records")
+    reason = app.headers.reason or described.headers.reason
+    yield from web.findings(seen, guards.headers(described, app), reason, datetime.now(UTC))
+
+
+def _inside(
+    session: Session, scope: Scope
+) -> Iterator[tuple[Callable[[], Iterator[Finding]], str]]:
+    explained = dict(_explained(session))
+    days = session.loaded.site.audit.image_days
+    for name, runner in session.servers.items():
+
+        def look(name: str = name, runner: Runner = runner) -> Iterator[Finding]:
+            with step(session.report, "from inside", name):
+                seen = inside.look(runner, deep=scope.deep)
+            return iter(list(inside.findings(name, seen, explained, days)))
+
+        yield look, f"server {name}: from inside"
+
+
+def _explained(session: Session) -> Iterator[tuple[str, str]]:
+    """The apps that have the Docker socket with a reason in their recipes."""
+    declared: Mapping[str, App] = {**platform.apps(session.loaded), **session.loaded.apps}
+    for name, app in declared.items():
+        recipe = recipe_of(app, session.loaded, session.catalog)
+        if recipe.extension.docker_socket and (name in PLATFORM or recipe.builtin):
+            yield name, recipe.extension.docker_socket

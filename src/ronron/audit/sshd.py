@@ -1,0 +1,50 @@
+"""ssh-audit's opinion of a server's SSH, where ssh-audit is installed on this computer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ronron.audit.model import Finding
+from ronron.site.audit import Severity
+
+SECONDS = 60.0
+SEVERITY: Mapping[str, Severity] = {"fail": "medium", "warn": "low"}
+"""ssh-audit's kinds of notes, the worse one first."""
+
+
+def command(address: str, port: int) -> list[str]:
+    """The command that judges the SSH server at `address`."""
+    return ["ssh-audit", "--json", "--timeout=10", f"--port={port}", address]
+
+
+def look(address: str, port: int) -> dict[str, Any] | None:
+    """What ssh-audit says; None where it is not installed, or nothing answers."""
+    if shutil.which("ssh-audit") is None:
+        return None
+    try:
+        done = subprocess.run(
+            command(address, port), capture_output=True, timeout=SECONDS, check=False
+        )
+        said: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return said if "kex" in said else None
+
+
+def findings(server: str, said: Mapping[str, Any]) -> Iterator[Finding]:
+    """An algorithm that fails is a finding; what it merely warns of is one of low severity."""
+    where = f"server {server}"
+    for kind in ("kex", "key", "enc", "mac"):
+        for algorithm in said.get(kind) or ():
+            notes: Mapping[str, list[str]] = algorithm.get("notes") or {}
+            level = next((one for one in SEVERITY if notes.get(one)), None)
+            if level is not None:
+                what, evidence = f"SSH offers {algorithm['algorithm']}", "; ".join(notes[level])
+                remedy = "ronron apply: hardening.ssh sets the algorithms"
+                yield Finding(
+                    f"ssh-{level}", SEVERITY[level], where, what, f"ssh-audit: {evidence}", remedy
+                )

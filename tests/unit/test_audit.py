@@ -1,0 +1,408 @@
+"""The audit: what is judged of ports, domains and servers, and what is accepted."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from authority import Authority
+from ronron.audit import inside, ports, scan, sshd, web
+from ronron.audit.model import Finding, settle
+from ronron.catalog.guards import HEADERS
+from ronron.errors import Problem, ServerError
+from ronron.servers.local import LocalRunner
+from ronron.servers.recording import Answer, RecordingRunner
+from ronron.site.audit import Accepted
+from ronron.site.load import parse_site
+
+DATA = Path(__file__).parent / "audit"
+DOMAIN = "blog.example.org"
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def ids(findings: Iterable[Finding]) -> dict[str, str]:
+    """What was found: severities by id."""
+    return {one.id: one.severity for one in findings}
+
+
+class Port:
+    """A declared port, as `site.security` has it."""
+
+    def __init__(self, protocol: str, port: int, *sources: str) -> None:
+        self.protocol, self.port, self.sources, self.why = protocol, port, sources, "a test"
+
+    def covers(self, protocol: str, port: int) -> bool:
+        return (self.protocol, self.port) == (protocol, port)
+
+
+DECLARED = (
+    Port("tcp", 22, "servers", "192.0.2.7"),
+    Port("tcp", 443, "any"),
+    Port("tcp", 5000, "servers"),
+    Port("udp", 7946, "servers"),
+)
+
+
+def test_ports_that_are_declared_for_strangers_are_no_finding() -> None:
+    assert not list(ports.findings("a", [("tcp", 22), ("tcp", 443)], DECLARED))
+
+
+def test_a_port_for_the_servers_alone_must_not_answer_strangers() -> None:
+    found = list(ports.findings("a", [("tcp", 5000), ("udp", 7946)], DECLARED))
+    assert ids(found) == {"registry-open": "high", "swarm-open": "high"}
+    assert "declared for the site's servers alone (a test)" in found[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("protocol", "port", "name", "severity"),
+    [
+        ("tcp", 2375, "docker-api-open", "critical"),
+        ("tcp", 5432, "database-open", "critical"),
+        ("tcp", 9100, "metrics-open", "high"),
+        ("tcp", 4444, "port-undeclared", "high"),
+        # The same number of the other protocol is another port.
+        ("udp", 443, "port-undeclared", "high"),
+    ],
+)
+def test_what_was_not_declared_is_named(protocol: Any, port: int, name: str, severity: str) -> None:
+    found = list(ports.findings("a", [(protocol, port)], DECLARED))
+    assert ids(found) == {name: severity}
+    assert found[0].where == "server a"
+    assert f"{protocol}/{port}" in found[0].evidence
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_the_scan_finds_the_ports_that_listen_and_no_other(at_once: int) -> None:
+    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    closed = socket.create_server(("127.0.0.1", 0))
+    asked = {one.getsockname()[1] for one in (*listening, closed)}
+    closed.close()
+    try:
+        expected = {one.getsockname()[1] for one in listening}
+        assert scan.tcp("127.0.0.1", asked, at_once=at_once) == expected
+    finally:
+        for one in listening:
+            one.close()
+
+
+def test_a_udp_port_is_open_when_it_answers() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answering,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed,
+    ):
+        answering.bind(("127.0.0.1", 0))
+        closed.bind(("127.0.0.1", 0))
+        asked = {one.getsockname()[1]: b"?" for one in (answering, closed)}
+        closed.close()
+
+        def answer() -> None:
+            _, who = answering.recvfrom(100)
+            answering.sendto(b"!", who)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert scan.udp("127.0.0.1", asked) == {answering.getsockname()[1]}
+        thread.join()
+
+
+class Handler(BaseHTTPRequestHandler):
+    sent: ClassVar = {name: value for name, value in HEADERS.items() if value}
+
+    def answer(self, body: bytes) -> None:
+        self.send_response_only(200)
+        for name, value in self.sent.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.answer(b"hi")
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+class Careless(Handler):
+    sent: ClassVar = {"Server": "Apache/2.4.1", "Strict-Transport-Security": "max-age=60"}
+
+    def do_TRACE(self) -> None:
+        self.answer(str(self.headers).encode())
+
+
+@contextmanager
+def site(tmp_path: Path, handler: type[Handler], *, old: bool = False) -> Iterator[web.Place]:
+    """A domain over HTTPS, on this computer; nothing listens for plain HTTP."""
+    certificate = Authority(tmp_path).certificate(DOMAIN, NOW + timedelta(days=3650))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    if old:
+        with pytest.warns(DeprecationWarning, match="TLS"):
+            context.minimum_version = ssl.TLSVersion.TLSv1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    else:
+        context.set_ciphers(web.GOOD_CIPHERS)
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield web.Place("127.0.0.1", server.server_port, 9)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def judged(seen: web.Seen, left: str | None = None, **wanted: str) -> dict[str, str]:
+    return ids(web.findings(seen, {**HEADERS, **wanted}, left, NOW))
+
+
+@pytest.fixture
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_caa", lambda domain, resolver: None)
+
+
+@pytest.mark.usefixtures("no_names")
+def test_a_domain_as_it_should_be(tmp_path: Path) -> None:
+    with site(tmp_path, Handler) as place:
+        root = tmp_path / "Test authority.pem"
+        seen = web.look(DOMAIN, "/", at=place, trust=root, resolver=None)
+    assert (seen.status, seen.tls, seen.old, seen.weak) == (200, "TLSv1.3", (), "")
+    assert seen.refused == ""
+    assert judged(replace(seen, redirect=f"https://{DOMAIN}/")) == {}
+
+
+@pytest.mark.usefixtures("no_names")
+def test_a_domain_with_every_fault(tmp_path: Path) -> None:
+    with site(tmp_path, Careless, old=True) as place:
+        seen = web.look(DOMAIN, "/", at=place, trust=None, resolver=None)
+    assert seen.old == ("TLSv1", "TLSv1.1")
+    assert seen.weak
+    assert seen.methods == ("TRACE",)
+    assert judged(seen) == {
+        "certificate-untrusted": "high",
+        "tls-old": "high",
+        "tls-weak-cipher": "high",
+        "method-allowed": "medium",
+        "no-redirect": "medium",
+        "header-missing": "medium",
+        "header-tells": "low",
+        "hsts-short": "low",
+    }
+
+
+GOOD = web.Seen(
+    DOMAIN,
+    200,
+    "TLSv1.3",
+    expires=NOW + timedelta(days=60),
+    headers={name.lower(): value for name, value in HEADERS.items() if value},
+    redirect=f"https://{DOMAIN}/",
+    caa=('0 issue "letsencrypt.org"',),
+)
+
+
+def test_a_domain_that_is_judged() -> None:
+    assert judged(GOOD) == {}
+    assert judged(replace(GOOD, problem="no answer")) == {"domain-silent": "high"}
+    assert judged(replace(GOOD, caa=())) == {"caa-missing": "low"}
+    assert judged(replace(GOOD, caa=None)) == {}
+    soon = NOW + timedelta(days=3)
+    assert judged(replace(GOOD, expires=soon)) == {"certificate-expires": "high"}
+    assert judged(replace(GOOD, redirect="https://blog.example.net/")) == {"no-redirect": "medium"}
+    assert judged(GOOD, **{"Content-Security-Policy": "x"}) == {"header-missing": "medium"}
+
+
+def test_a_header_that_is_left_to_the_app_with_a_reason_is_told_and_no_more() -> None:
+    headers = {name: it for name, it in GOOD.headers.items() if name != "x-frame-options"}
+    wanted = {name: it for name, it in HEADERS.items() if name != "X-Frame-Options"}
+    found = list(web.findings(replace(GOOD, headers=headers), wanted, "shown in frames", NOW))
+    assert ids(found) == {"header-left": "info"}
+    assert found[0].evidence == "shown in frames"
+
+
+def look() -> inside.Inside:
+    """What the program said of a lab's manager."""
+    return inside.parse((DATA / "manager.json").read_text())
+
+
+def test_a_labs_manager_has_what_is_explained_and_no_more() -> None:
+    found = list(inside.findings("manager", look(), {"socket-proxy": "one API"}, 90))
+    assert ids(found) == {"container-docker-socket": "info", "container-root": "info"}
+    assert "its recipe says: one API" in found[0].evidence
+    assert found[0].where == "app socket-proxy"
+
+
+def test_the_docker_socket_without_a_reason_is_critical() -> None:
+    found = ids(inside.findings("manager", look(), {}, 90))
+    assert found["container-docker-socket"] == "critical"
+
+
+def container(**fields: Any) -> inside.Container:
+    known = look().containers[0]
+    return replace(known, name="shop_web", app="shop", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "severity"),
+    [
+        ({"privileged": True}, "container-privileged", "critical"),
+        ({"namespaces": ("NetworkMode",)}, "container-host-namespace", "high"),
+        ({"user": "", "dropped": ()}, "container-root", "low"),
+        ({"user": "root:root", "added": ("NET_ADMIN",)}, "container-root", "low"),
+        ({"memory": 0}, "container-no-limit", "medium"),
+        ({"created": "2026-01-02T03:04:05.123456789Z"}, "image-old", "medium"),
+        ({"created": "2026-01-02T03:04:05Z"}, "image-old", "medium"),
+        ({"created": "2026-01-02T03:04:05.123456789+01:00"}, "image-old", "medium"),
+        ({"packages": {"libc6": ("2.41-12", "2.41-13")}}, "image-fixes-pending", "medium"),
+    ],
+)
+def test_containers_that_may_too_much(fields: dict[str, Any], name: str, severity: str) -> None:
+    seen = replace(look(), containers=(container(**fields),))
+    found = list(inside.findings("worker-1", seen, {}, 90))
+    assert ids(found) == {name: severity}
+    assert found[0].where == "app shop"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "severity"),
+    [
+        ({"security": ("openssl 3.5.1",)}, "upgrades-security", "high"),
+        ({"upgrades": ("vim 9",)}, "upgrades-other", "info"),
+        ({"lists_age": 8 * 86400.0}, "package-lists-old", "medium"),
+        ({"lists_age": -1.0}, "package-lists-old", "medium"),
+        ({"reboot": True}, "reboot-pending", "low"),
+        ({"docker_listens": ("tcp://0.0.0.0:2375",)}, "docker-tcp", "critical"),
+        (
+            {"secrets": (inside.Readable("/etc/ssl/a.key", "a private key"),)},
+            "secret-readable",
+            "high",
+        ),
+    ],
+)
+def test_servers_that_were_left_alone(fields: dict[str, Any], name: str, severity: str) -> None:
+    seen = replace(look(), containers=(), **fields)
+    assert ids(inside.findings("worker-1", seen, {}, 90)) == {name: severity}
+
+
+def test_lynis_report_is_told() -> None:
+    lynis = inside.Lynis(67, ("BOOT-5122|Set a password on GRUB|-|-|",), 40, 86400.0)
+    seen = replace(look(), containers=(), lynis=lynis)
+    found = list(inside.findings("a", seen, {}, 90))
+    assert ids(found) == {"lynis-warning": "low", "lynis-index": "info"}
+    assert found[0].what == "lynis warns: Set a password on GRUB"
+    assert "67" in found[1].what
+
+
+def test_the_program_looks_at_this_computer() -> None:
+    seen = inside.look(LocalRunner())
+    assert seen.clock > 0
+    assert all(isinstance(one, inside.Container) for one in seen.containers)
+
+
+def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
+    program = (Path(inside.__file__).parent / "look.py").read_text()
+    # A folder of the test's own instead of the server's, and nobody closed it above.
+    program = program.replace('ROOTS = ("/etc",', f"ROOTS = ({str(tmp_path)!r},").partition(
+        "json.dump"
+    )[0]
+    key = "-----BEGIN PRIVATE KEY-----\n"
+    for name, content, mode in (
+        ("open.key", key, 0o644),
+        ("closed.key", key, 0o600),
+        ("public.pem", "-----BEGIN CERTIFICATE-----\n", 0o644),
+        (".env", "DB_PASSWORD=tuna-and-milk\n", 0o644),
+        ("example.env", "COLOUR=red\n", 0o644),
+    ):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(mode)
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "id_ed25519").write_text(key)
+    (hidden / "id_ed25519").chmod(0o644)
+    tmp_path.chmod(0o755)
+    names: dict[str, Any] = {}
+    exec(compile(program, "look.py", "exec"), names)  # noqa: S102 - our own program
+    found = {one["path"]: one["kind"] for one in names["_secrets"]()}
+    mine = {path: kind for path, kind in found.items() if path.startswith(str(tmp_path))}
+    assert mine == {
+        str(tmp_path / "open.key"): "a private key",
+        str(tmp_path / ".env"): "passwords",
+    }
+
+
+def test_a_server_whose_program_fails_is_an_error() -> None:
+    runner = RecordingRunner("worker-1", {"python3": Answer(status=1, stderr=b"no disk\n")})
+    with pytest.raises(ServerError, match="worker-1: it could not be looked at") as caught:
+        inside.look(runner)
+    assert caught.value.details == ("no disk",)
+
+
+def test_ssh_audits_opinion_is_read() -> None:
+    said = json.loads((DATA / "ssh-audit.json").read_text())
+    found = list(sshd.findings("manager", said))
+    assert {one.id for one in found} <= {"ssh-fail", "ssh-warn"}
+    assert any(one.id == "ssh-fail" and "ecdh-sha2-nistp256" in one.what for one in found)
+    assert any(one.id == "ssh-warn" and "umac-128@openssh.com" in one.what for one in found)
+    assert not any("chacha20" in one.what for one in found)
+    assert sshd.command("192.0.2.7", 2222)[-2:] == ["--port=2222", "192.0.2.7"]
+
+
+FINDING = Finding("caa-missing", "low", DOMAIN, "no CAA", "none", "add one")
+
+
+def accepted(**fields: Any) -> Accepted:
+    common = {"id": "caa-missing", "reason": "the zone's keeper has none", "until": "2026-12-31"}
+    return Accepted.model_validate({**common, **fields})
+
+
+def test_what_is_accepted_is_not_open_until_its_last_day() -> None:
+    last = date(2026, 12, 31)
+    done = settle([FINDING], [accepted()], last)
+    assert done.open == ()
+    assert done.accepted == ((FINDING, accepted()),)
+    done = settle([FINDING], [accepted()], last + timedelta(days=1))
+    assert ids(done.open) == {"acceptance-expired": "medium", "caa-missing": "low"}
+
+
+def test_an_acceptance_is_of_one_place_and_told_when_it_is_of_nothing() -> None:
+    done = settle([FINDING], [accepted(where="shop.example.org")], NOW.date())
+    assert ids(done.open) == {"caa-missing": "low", "acceptance-unused": "info"}
+    assert settle([FINDING], [accepted(where=DOMAIN)], NOW.date()).open == ()
+
+
+def test_the_worst_comes_first_and_fails() -> None:
+    worse = replace(FINDING, id="tls-old", severity="high")
+    done = settle([FINDING, worse], [], NOW.date())
+    assert [one.id for one in done.open] == ["tls-old", "caa-missing"]
+    assert done.failed("high")
+    assert not done.failed("critical")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"id": "x", "reason": "y"}, "audit.accept.0.until: missing"),
+        ({"id": "x", "reason": "y", "until": "soon"}, "'soon' is not a date"),
+        ({"id": "x", "reason": " ", "until": "2027-01-31"}, "audit.accept.0.reason: is empty"),
+        ({"id": "x", "reason": "y", "until": date(2027, 1, 31)}, ""),
+    ],
+)
+def test_an_acceptance_has_a_reason_and_a_day(written: dict[str, Any], said: str) -> None:
+    problems: list[Problem] = []
+    data = {"name": "a", "domain": "example.org", "contact": "a@example.org"}
+    parse_site({**data, "audit": {"accept": [written]}}, problems)
+    assert (said in "\n".join(map(str, problems))) if said else not problems
