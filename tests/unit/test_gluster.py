@@ -120,7 +120,7 @@ def test_provisioning_puts_the_certificate_everywhere_and_bricks_on_three() -> N
     assert files["/etc/ssl/glusterfs.key"].secret
     assert files["/etc/ssl/glusterfs.ca"].content == "CERTIFICATE", "nobody else's is accepted"
     assert "PRIVATE KEY" not in repr(holds)
-    unit = files["/etc/systemd/system/ronron-shared.service"].content
+    unit = files["/etc/systemd/system/shared-storage.service"].content
     assert "--volfile-server=one --volfile-server=two --volfile-server=three" in unit
     assert gluster.part(site(*NAMES, shared="nfs"), "one", access) == Part()
 
@@ -172,8 +172,8 @@ def test_the_mount_is_enabled_started_and_open_to_the_apps() -> None:
     change = StorageChange("mount", "four", SHARED, None, "mounted", by="four")
     assert carried(change, WELL)["four"].commands == [
         ["systemctl", "daemon-reload"],
-        ["systemctl", "enable", "ronron-shared.service"],
-        ["systemctl", "restart", "ronron-shared.service"],
+        ["systemctl", "enable", "shared-storage.service"],
+        ["systemctl", "restart", "shared-storage.service"],
         ["chmod", "0711", SHARED],
     ]
 

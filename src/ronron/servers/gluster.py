@@ -21,7 +21,9 @@ COPIES = 3
 BRICKS = "/srv/ronron/bricks"
 BRICK = f"{BRICKS}/files"
 SHARED = "/srv/ronron/shared"
-UNIT = "ronron-shared.service"
+UNIT = "shared-storage.service"
+"""Not `ronron-…`: the manager's jobs are called so, and others of that name are removed."""
+
 STATE = "/var/lib/glusterd"
 CERTIFICATE_NAME = "ronron-storage"
 """Common name of the certificate that every server of the site has, and nobody else."""
@@ -264,7 +266,7 @@ def unit(servers: tuple[str, ...]) -> str:
     while it is not mounted.
     """
     asked = " ".join(f"--volfile-server={server}" for server in servers)
-    pid = "/run/ronron-shared.pid"
+    pid = "/run/shared-storage.pid"
     return f"""\
 # Written by ronron apply.
 [Unit]
