@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import backing
 import catalog
 import deploying
 import planning
 import provisioning
+import rebuilding
 import starting
 import trying
 import updating
@@ -29,11 +31,13 @@ ALONE: dict[str, Callable[[], list[Result]]] = {
     "planning": planning.measure,
     "catalog": catalog.measure,
     "trying": trying.measure,
+    "rebuilding": rebuilding.measure,
 }
 ON_A_LAB: dict[str, Callable[[Laboratory], list[Result]]] = {
     "provisioning": provisioning.measure,
     "deploying": deploying.measure,
     "updating": updating.measure,
+    "backing": backing.measure,
 }
 LAB = "bench"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,23 @@ def kept(operator: Operator) -> Operator:
     operator.ronron("apply", "--yes")
     operator.ronron("backup", "init")
     return operator
+
+
+def own_recipe(operator: Operator, name: str) -> str:
+    """Bring a recipe of the tests into the site, and return its name."""
+    source = Path(__file__).parents[1] / "recipes" / name
+    shutil.copytree(source, operator.folder / "recipes" / name, dirs_exist_ok=True)
+    return name
+
+
+@pytest.fixture(scope="session")
+def shelf(kept: Operator) -> dict[str, Any]:
+    """What `shelf` answered once it was deployed: a page with a volume of files and a MariaDB."""
+    return kept.deploy(own_recipe(kept, "shelf"), "shelf", "--timeout", "500")
+
+
+@pytest.fixture(scope="session")
+def stores(kept: Operator) -> str:
+    """The name of an app with a SQLite file and a Redis."""
+    kept.ronron("deploy", own_recipe(kept, "stores"), "stores", "--yes", "--timeout", "500")
+    return "stores"

@@ -39,6 +39,7 @@ domain: example.org
 contact: a@example.org
 servers: {master: {roles: [manager]}, worker: {}}
 """
+TIMERS = "ronron-backup.timer, ronron-forget.timer, ronron-check.timer"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -86,7 +87,7 @@ def test_what_a_manager_lacks_is_told(loaded: LoadedSite) -> None:
     version, key = program.version(), "manager's SSH key"
     assert found(loaded, bare) == [
         ("server master", "ronron", None, version),
-        ("server master", "timers", None, "ronron-backup.timer"),
+        ("server master", "timers", None, TIMERS),
         ("server master", key, None, "authorized"),
         ("server worker", key, "another key", "authorized"),
     ]
@@ -163,8 +164,44 @@ def test_a_site_without_backups_has_no_jobs(loaded: LoadedSite) -> None:
     site = loaded.site.model_copy(update={"backup": None})
     assert jobs(site) == ()
     assert found(replace(loaded, site=site), reality(loaded)) == [
-        ("server master", "timers", "ronron-backup.timer", None)
+        ("server master", "timers", TIMERS, None)
     ]
+
+
+def test_each_schedule_has_a_timer_and_nothing_is_deleted_from_a_rest_server(
+    loaded: LoadedSite,
+) -> None:
+    def commands(backup: str, **apps: str) -> dict[str, tuple[str, str]]:
+        (loaded.folder / "ronron.yml").write_text(SITE + f"backup: {{{backup}}}\n")
+        for name, text in apps.items():
+            (loaded.folder / "apps" / f"{name}.yml").write_text(f"recipe: hello\nbackup: {text}\n")
+        site = load_site(loaded.folder)
+        made = jobs(site.site, site.apps.values())
+        assert set(units(site.site, site.apps.values())) == {
+            f"ronron-{one.name}.{kind}" for one in made for kind in ("service", "timer")
+        }
+        return {one.name: (" ".join(one.command), one.calendar) for one in made}
+
+    assert commands("repository: /r, check_reads: 1/52") == {
+        "backup": ("backup --job backup", "*-*-* 02:00:00"),
+        "forget": ("backup forget --yes", "Sun *-*-* 04:00:00"),
+        "check": ("backup check --read 1/52", "Sun *-*-* 05:00:00"),
+    }
+    assert list(commands("repository: 'rest:https://b.example.net/'")) == ["backup", "check"]
+    found = commands(
+        "repository: /r, schedule: weekly",
+        shop="{schedule: hourly}",
+        wiki="{schedule: 'Mon *-*-* 12:00', alert_after: 8d}",
+        news="{schedule: weekly, keep: {daily: 30d}}",
+    )
+    assert found["backup"][1].startswith("Sun ")
+    assert found["backup-hourly"] == ("backup --job backup-hourly", "*-*-* *:00:00")
+    (own,) = [name for name in found if re.fullmatch("backup-[0-9a-f]{8}", name)]
+    assert found[own][1] == "Mon *-*-* 12:00"
+
+
+def test_a_percent_sign_is_one_to_systemd(loaded: LoadedSite) -> None:
+    assert " --read 5%%\n" in units(loaded.site)["ronron-check.service"]
 
 
 def test_a_job_leaves_when_it_ran_and_how(tmp_path: Path) -> None:

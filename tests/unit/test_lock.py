@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ronron.errors import RonronError, ServerError
+from ronron.events import Event
 from ronron.plan.lock import lock
 from ronron.servers.local import LocalRunner
 
@@ -56,6 +57,29 @@ def test_the_second_is_told_who_holds_it_and_since_when(path: str) -> None:
     said = rf"{who} has been doing ronron deploy blog since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
     assert re.search(said, str(caught.value))
     assert caught.value.exit_code == 1
+
+
+def test_who_waits_gets_it_when_the_other_is_done_and_is_told_whom_it_waits_for(path: str) -> None:
+    process = holder(path)
+    told: list[str] = []
+
+    def report(event: Event) -> None:
+        told.append(event.detail)
+        process.communicate("")
+
+    with lock(LocalRunner(), "second", path, wait=120, report=report):
+        assert json.loads(Path(path).read_text())["doing"] == "second"
+    assert process.returncode == 0
+    assert "has been doing ronron apply since" in told[0]
+
+
+def test_waiting_has_an_end(path: str) -> None:
+    with (
+        lock(LocalRunner(), "first", path),
+        pytest.raises(RonronError, match="is locked"),
+        lock(LocalRunner(), "second", path, wait=0.1),
+    ):
+        pytest.fail("both hold it")
 
 
 def test_it_can_be_taken_again_after_it_was_given_back(path: str) -> None:

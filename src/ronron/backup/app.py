@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ronron.backup import dump
-from ronron.backup.dump import Dump
-from ronron.backup.restic import Restic, Snapshot, size
-from ronron.catalog.recipe import Recipe
+from ronron.backup.dump import Dump, Place
+from ronron.backup.restic import Restic, Snapshot
+from ronron.catalog.recipe import Database, Recipe
 from ronron.catalog.render import VOLUMES, Volume
 from ronron.errors import RonronError
 from ronron.events import Report, step
@@ -34,7 +34,8 @@ class Protected:
 
     `content` is that of its newest record: the stack, the app's file, the images. `vault` is its
     file in the vault, as it is: encrypted. `configs` are the contents of the stack's configs, by
-    the stack's own names.
+    the stack's own names. `tools` maps the images that dumps run with to their names in the site's
+    registry.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Protected:
     content: Mapping[str, Any]
     vault: bytes | None
     configs: Mapping[str, bytes] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Volume, ...]:
@@ -64,16 +66,36 @@ class Protected:
 class Backed:
     """A snapshot that the repository was seen to hold, with its dumps.
 
-    `doubts` are what an operator should look at though the backup is whole.
+    `held` counts the files in the app's volumes, None where it has none of files. `doubts` are what
+    an operator should look at though the backup is whole.
     """
 
     snapshot: Snapshot
     dumps: tuple[Dump, ...]
+    held: int | None = None
     doubts: tuple[str, ...] = ()
 
 
+def place_of(app: Protected, database: Database, runners: Mapping[Volume, Runner]) -> Place:
+    """Where a database's volume is, by the runners of the servers that hold the app's volumes."""
+    volume = next(one for one in app.volumes if one.name == database.volume)
+    return Place(
+        runners[volume],
+        volume.label,
+        f"{app.name}_{volume.name}",
+        volume.path,
+        (volume.uid, volume.gid),
+        app.tools.get(database.image, ""),
+    )
+
+
 def back_up(
-    docker: DockerClient, storage: Runner, restic: Restic, app: Protected, report: Report
+    docker: DockerClient,
+    storage: Runner,
+    restic: Restic,
+    app: Protected,
+    runners: Mapping[Volume, Runner],
+    report: Report,
 ) -> Backed:
     """Dump the app's databases, make a snapshot of it, and see that the repository holds it all.
 
@@ -82,17 +104,18 @@ def back_up(
     """
     folder = f"{BACKUPS}/{app.name}"
     storage.run(["install", "-d", "-m", "0700", BACKUPS, folder])
-    owners = {volume.name: (volume.uid, volume.gid) for volume in app.volumes}
     databases = app.recipe.extension.databases
-    before = restic.snapshots(app.name)
     dumps = tuple(
-        dump.make(docker, storage, app.name, name, rule, folder, owners[rule.volume], report)
+        dump.make(
+            docker, storage, app.name, name, rule, folder, place_of(app, rule, runners), report
+        )
         for name, rule in databases.items()
     )
     with step(report, "back up", app.name):
         _describe(storage, folder, app, dumps)
         snapshot = restic.backup(app.name, app.paths)
-        there = {entry.path: entry.size for entry in restic.entries(snapshot.id, folder)}
+        own = [one for one in restic.entries(snapshot.id, folder) if one.kind == "file"]
+        there = {entry.path: entry.size for entry in own}
         for made in dumps:
             if there.get(made.path) != made.size:
                 raise RonronError(
@@ -100,21 +123,14 @@ def back_up(
                     f"{made.database} whole",
                     remedy="ronron backup check",
                 )
-    return Backed(snapshot, dumps, tuple(_doubts(app, snapshot, before[-1] if before else None)))
+    held = snapshot.files - len(own) if app.files else None
+    return Backed(snapshot, dumps, held, tuple(_doubts(app)))
 
 
-def _doubts(app: Protected, made: Snapshot, before: Snapshot | None) -> list[str]:
-    doubts = []
-    if before is not None and made.size < before.size / 2:
-        doubts.append(
-            f"{app.name}: the snapshot holds {size(made.size)} where the last one held "
-            f"{size(before.size)}"
-        )
+def _doubts(app: Protected) -> list[str]:
     databases = {rule.volume for rule in app.recipe.extension.databases.values()}
     left = [v.name for v in app.volumes if v.kind == "database" and v.name not in databases]
-    if left:
-        doubts.append(f"{app.name}: no dump is declared for {', '.join(left)}: not backed up")
-    return doubts
+    return [f"{app.name}: no dump is declared for {', '.join(left)}: not backed up"] if left else []
 
 
 def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, ...]) -> None:

@@ -15,7 +15,7 @@ from ronron.site.secret import Secret
 from ronron.site.vault import Secrets
 
 if TYPE_CHECKING:
-    from ronron.site.models import Backup
+    from ronron.site.backup import Backup
 
 VAULT_NAME = "backup"
 """The vault's file with the repository's password and what it takes to log in."""

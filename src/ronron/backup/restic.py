@@ -23,7 +23,7 @@ from ronron.events import Event, Report, ignore
 from ronron.servers.runner import Runner
 
 if TYPE_CHECKING:
-    from ronron.site.models import Keep
+    from ronron.site.backup import Keep
 
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
 INCOMPLETE = 3
@@ -158,16 +158,28 @@ class Restic:
         """
         self._run("check", *([f"--read-data-subset={subset}"] if subset else []))
 
-    def forget(self, keep: Keep, *, prune: bool) -> int:
-        """Forget what `keep` does not cover, app by app; returns how many snapshots went."""
-        words = [
-            *("--keep-within", keep.every, "--keep-within-daily", keep.daily),
-            *("--keep-within-weekly", keep.weekly, "--keep-within-monthly", keep.monthly),
-        ]
-        grouping = ["--host", self.site, "--group-by", "host,tags"]
-        groups = self._run("forget", *grouping, *words, *(["--prune"] if prune else []))
-        listed = groups[0] if groups and isinstance(groups[0], list) else []
-        return sum(len(group.get("remove") or ()) for group in listed)
+    def forget(self, keep: Mapping[str, Keep]) -> int:
+        """Forget what `keep` does not cover, by app, and free the space; how many snapshots went.
+
+        Durations alone decide: a count could be used up by somebody who adds snapshots.
+        """
+        gone = 0
+        for rule in dict.fromkeys(keep.values()):
+            tags = [word for app in keep if keep[app] == rule for word in ("--tag", tag_of(app))]
+            words = [
+                *("--keep-within", rule.every, "--keep-within-daily", rule.daily),
+                *("--keep-within-weekly", rule.weekly, "--keep-within-monthly", rule.monthly),
+            ]
+            where = ["--host", self.site, "--group-by", "host,tags"]
+            groups = self._run("forget", *where, *tags, *words)
+            listed = groups[0] if groups and isinstance(groups[0], list) else []
+            gone += sum(len(group.get("remove") or ()) for group in listed)
+        self._run("prune")
+        return gone
+
+    def forget_these(self, ids: Sequence[str]) -> None:
+        """Forget the snapshots named; the space is freed with the next `forget`."""
+        self._run("forget", *ids)
 
     def unlock(self) -> None:
         """Remove the locks of programs that are gone."""

@@ -5,7 +5,8 @@
 3. The app is stopped, the folders change places, the app is started.
 
 Whatever fails before 3 leaves the live app alone; if the app does not start in 3, the folders
-change places again. What was replaced is kept in `.replaced`, beside the volumes' folders.
+change places again. If ronron or a server is killed in 3, the next command does that (`undo`). What
+was replaced is kept in `.replaced`, beside the volumes' folders.
 
 All three are on one file system: what is shared is put and kept in the shared folder.
 """
@@ -13,15 +14,16 @@ All three are on one file system: what is shared is put and kept in the shared f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ronron.backup import dump
-from ronron.backup.app import BACKUPS, Protected
+from ronron.backup import dump, journal
+from ronron.backup.app import BACKUPS, Protected, place_of
+from ronron.backup.journal import Journal, Swap
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog.render import ROOTS, Volume
 from ronron.errors import OperatorError, RonronError
@@ -70,16 +72,6 @@ class Restored:
     kept: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class _Swap:
-    """A volume's live folder and the one that takes its place, on one server."""
-
-    runner: Runner
-    live: str
-    new: str
-    old: str
-
-
 def read_about(restic: Restic, snapshot: Snapshot) -> Mapping[str, Any]:
     """What a snapshot says of its app: `about.json`, with `app` and `stack` as they were."""
     folder = f"{BACKUPS}/{snapshot.app}/about"
@@ -119,6 +111,7 @@ def restore(
         places |= {(there.name, v.root): there for v, there in target.place.items() if not v.shared}
         for (_, root), runner in places.items():
             require_mount(runner, root)
+            _clear(runner, *_left(runner, root, app.name))
             beside = [f"{root}/{RESTORING}", f"{root}/{REPLACED}", _work(root, app.name, stamp)]
             runner.run(["install", "-d", "-m", "0700", *beside])
             cleaning.callback(_clear, runner, beside[-1])
@@ -135,14 +128,15 @@ def restore(
             )
         swaps = [*files]
         for name, folder in databases:
-            swaps.append(_load(docker, target, name, folder, stamp, report))
-        _swap(docker, manager, app.name, swaps, started, report)
+            swaps.append(_load(docker, storage, target, name, folder, stamp, report))
+        servers = {runner.name: runner for runner in places.values()}
+        _swap(docker, manager, servers, app.name, swaps, started, report)
     return Restored(
         app.name,
         snapshot,
         tuple(PurePosixPath(swap.live).name for swap in files),
         tuple(name for name, _ in databases),
-        tuple((swap.runner.name, swap.old) for swap in swaps),
+        tuple((swap.server, swap.old) for swap in swaps),
     )
 
 
@@ -161,8 +155,16 @@ def kept(volume: Volume, stamp: str) -> str:
     return f"{volume.root}/{REPLACED}/{volume.app}-{stamp}/{volume.name}"
 
 
-def _clear(runner: Runner, work: str) -> None:
-    runner.run(["rm", "-rf", "--one-file-system", "--", work], check=False)
+def _clear(runner: Runner, *work: str) -> None:
+    if work:
+        runner.run(["rm", "-rf", "--one-file-system", "--", *work], check=False)
+
+
+def _left(runner: Runner, root: str, app: str) -> list[str]:
+    """The folders of this app's restores that were killed: only one goes on at a time."""
+    stamp = "-[0-9]*T[0-9]*Z"
+    words = ("-mindepth", "1", "-maxdepth", "1", "-name", f"{app}{stamp}")
+    return runner.run(["find", f"{root}/{RESTORING}", *words], check=False).text.splitlines()
 
 
 def _wanted(snapshot: Snapshot, choice: Choice) -> Iterator[str]:
@@ -177,7 +179,7 @@ def _wanted(snapshot: Snapshot, choice: Choice) -> Iterator[str]:
 
 def _files(
     storage: Runner, snapshot: Snapshot, target: Target, choice: Choice, work: str, stamp: str
-) -> Iterator[_Swap]:
+) -> Iterator[Swap]:
     """The restored volumes of files. Raises OperatorError for one that is not in the snapshot."""
     app = target.app
     held = held_in(snapshot)
@@ -195,7 +197,7 @@ def _files(
         new = f"{work}{held[volume.name]}"
         if storage.run(["test", "-d", new], check=False).status:
             raise RonronError(f"{app.name}: restic did not restore the volume {volume.name}")
-        yield _Swap(storage, volume.path, new, kept(volume, stamp))
+        yield Swap(storage.name, volume.path, new, kept(volume, stamp))
 
 
 def databases_of(
@@ -224,62 +226,67 @@ def databases_of(
 
 def _load(
     docker: DockerClient,
+    storage: Runner,
     target: Target,
     name: str,
     folder: str,
     stamp: str,
     report: Report,
-) -> _Swap:
-    """Restore a dump into an empty folder, by a database of its own beside the live one."""
+) -> Swap:
+    """Restore a dump into an empty folder, by a database of its own beside the live one, or without
+    one where the database is a file."""
     app = target.app
     rule = app.recipe.extension.databases[name]
     volume = next(v for v in app.volumes if v.name == rule.volume)
-    runner = target.place[volume]
-    new = f"{_work(volume.root, app.name, stamp)}/{volume.name}"
+    place = place_of(app, rule, target.place)
+    runner, new = place.holder, f"{_work(volume.root, app.name, stamp)}/{volume.name}"
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     runner.run(["install", "-d", *owner, new])
     service = rule.service or name
     # Its user must get through the folders above, which are root's alone.
-    folders = {f"{app.name}_{volume.name}": new}
-    with (
-        step(report, f"restore {name}", app.name),
-        jobs.beside(
-            docker, app.name, service, f"restore-{name}", folders, DATABASE_SECONDS
-        ) as network,
-    ):
-        dump.load(docker, app.name, name, rule, folder, network, report)
-    return _Swap(runner, volume.path, new, kept(volume, stamp))
+    with step(report, f"restore {name}", app.name):
+        if rule.restores_files:
+            place = replace(place, folder=new)
+            dump.load_files(docker, storage, app.name, name, rule, folder, place, report)
+        else:
+            with jobs.beside(
+                docker, app.name, service, f"restore-{name}", {place.volume: new}, DATABASE_SECONDS
+            ) as network:
+                dump.load(docker, app.name, name, rule, folder, network, report)
+    return Swap(runner.name, volume.path, new, kept(volume, stamp))
 
 
 def _swap(
     docker: DockerClient,
     manager: Runner,
+    servers: Mapping[str, Runner],
     app: str,
-    swaps: list[_Swap],
+    swaps: Sequence[Swap],
     started: Callable[[], None],
     report: Report,
 ) -> None:
     """Stop the app, let the folders change places, start it; the other way round if that fails."""
     replicas = jobs.replicas_of(docker, app)
-    done: list[_Swap] = []
+    kept = Journal(app, replicas, tuple(swaps))
+    journal.write(manager, kept)
     try:
         with step(report, "stop", app):
             jobs.scale(docker, manager, app, dict.fromkeys(replicas, 0), STOP_SECONDS)
         for swap in swaps:
-            swap.runner.run(["install", "-d", "-m", "0700", str(PurePosixPath(swap.old).parent)])
-            done.append(swap)
-            _exchange(swap.runner, swap.live, swap.new, swap.old)
+            journal.exchange(servers[swap.server], swap)
         with step(report, "start", app):
             jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
             converge.wait(docker, app, DATABASE_SECONDS, report, anew=True)
             started()
     except BaseException as error:
-        with step(report, "put the live data back", app):
-            jobs.scale(docker, manager, app, dict.fromkeys(replicas, 0), STOP_SECONDS)
-            for swap in reversed(done):
-                _put_back(swap)
-            jobs.scale(docker, manager, app, replicas, STOP_SECONDS)
-            converge.wait(docker, app, DATABASE_SECONDS, report, anew=True)
+        try:
+            undo(docker, manager, servers, kept, report)
+        except RonronError as lost:
+            raise RonronError(
+                f"{app}: the restore was interrupted: {lost.message}",
+                remedy="once its servers answer, ronron apply puts the data back",
+                details=lost.details,
+            ) from error
         if isinstance(error, RonronError):
             raise RonronError(
                 f"{app}: was not restored: {error.message.removeprefix(f'{app}: ')}",
@@ -287,17 +294,27 @@ def _swap(
                 details=error.details,
             ) from error
         raise
+    journal.remove(manager, app)
 
 
-def _exchange(runner: Runner, live: str, new: str, old: str) -> None:
-    """Move `live` to `old` and `new` to `live`; a volume that was not there is no fault."""
-    script = 'if [ -e "$1" ]; then mv -T "$1" "$3"; fi; mv -T "$2" "$1"'
-    runner.run(["sh", "-ec", script, "sh", live, new, old])
+def undo(
+    docker: DockerClient,
+    manager: Runner,
+    servers: Mapping[str, Runner],
+    kept: Journal,
+    report: Report,
+) -> None:
+    """Put the data of an interrupted restore back, start the app, and forget the journal.
 
-
-def _put_back(swap: _Swap) -> None:
-    script = 'if [ -e "$3" ]; then if [ -e "$1" ]; then mv -T "$1" "$2"; fi; mv -T "$3" "$1"; fi'
-    swap.runner.run(["sh", "-ec", script, "sh", swap.live, swap.new, swap.old])
+    Raises RonronError when it cannot be done now; the next time goes on from there.
+    """
+    with step(report, "put the live data back", kept.app):
+        jobs.scale(docker, manager, kept.app, dict.fromkeys(kept.replicas, 0), STOP_SECONDS)
+        for swap in reversed(kept.swaps):
+            journal.put_back(servers[swap.server], swap)
+        jobs.scale(docker, manager, kept.app, kept.replicas, STOP_SECONDS)
+        converge.wait(docker, kept.app, DATABASE_SECONDS, report, anew=True)
+    journal.remove(manager, kept.app)
 
 
 def tidy(runner: Runner) -> None:

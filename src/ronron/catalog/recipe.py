@@ -132,13 +132,27 @@ class Volume(_Model):
 
 
 class Database(_Model):
-    """How the database of `service`, kept in `volume`, is dumped and restored: argv lists."""
+    """How the database of `service`, kept in `volume`, is dumped and restored: argv lists.
+
+    They run with `image` instead of the service's own where it is given.
+    """
 
     service: str = ""
     volume: str
     engine: str
+    image: str = ""
     dump: tuple[str, ...] = Field(min_length=1)
     restore: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def dumps_files(self) -> bool:
+        """Whether the dump reads the volume's files, where they are: there is no server to ask."""
+        return self.engine == "sqlite"
+
+    @property
+    def restores_files(self) -> bool:
+        """Whether the restore writes the volume's files: no database runs beside for it."""
+        return self.engine in ("sqlite", "redis")
 
 
 class Extension(_Model):

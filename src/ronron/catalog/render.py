@@ -43,6 +43,7 @@ PLATFORM = ("socket-proxy", "registry", "proxy")
 class Image:
     """An image that a service runs: its name upstream, and in the site's registry.
 
+    Without a service it is what a database's commands run with.
     `folder` holds the Dockerfile that builds it where no registry answers; None if none does.
     """
 
@@ -217,8 +218,8 @@ def render(
         compose["secrets"][name] = {"external": True, "name": reference}
     health = recipe.extension.web.health if recipe.extension.web else "/"
     return Stack(
-        app.name, recipe.name, recipe.digest, domain, health, compose, configs, wanted, images,
-        volumes, guards.refusals(app, recipe.extension.web),
+        app.name, recipe.name, recipe.digest, domain, health, compose, configs, wanted,
+        (*images, *_tools(app, recipe)), volumes, guards.refusals(app, recipe.extension.web),
     )  # fmt: skip
 
 
@@ -239,6 +240,11 @@ def _image(app: App, recipe: Recipe, service: str, body: dict[str, Any]) -> Imag
     suffix = f"-{digest}" if digest else ""
     repository = repository.replace(":", "-")  # of a registry's port: there is one in REGISTRY
     return Image(service, upstream, f"{REGISTRY}/{repository}:{tag}{suffix}", folder)
+
+
+def _tools(app: App, recipe: Recipe) -> tuple[Image, ...]:
+    named = dict.fromkeys(one.image for one in recipe.extension.databases.values() if one.image)
+    return tuple(_image(app, recipe, "", {"image": name}) for name in named)
 
 
 def _volumes(

@@ -46,9 +46,14 @@ def _print_status(found: SiteStatus) -> None:
     output.table(("server", "roles", "state", "availability", "problem"), rows)
     output.result("")
     output.table(
-        ("app", "recipe", "running", "answers", "certificate", "revision", "drill", "problem"),
+        (
+            *("app", "recipe", "running", "answers", "certificate", "revision", "snapshot"),
+            *("drill", "problem"),
+        ),
         [_row(app) for app in found.apps],
     )
+    for alert in found.alerts:
+        output.note(f"backups: {alert}")
 
 
 def _row(app: AppStatus) -> Sequence[object]:
@@ -61,6 +66,7 @@ def _row(app: AppStatus) -> Sequence[object]:
         f"{answer.url} {answer.status}" if answer else app.domain or "",
         f"{answer.issuer} until {answer.expires:%Y-%m-%d}" if answer else "",
         f"{app.revision}{' (drift)' if app.drift else ''}",
+        f"{app.snapshot.astimezone():%Y-%m-%d %H:%M}" if app.snapshot else "",
         _drill(app),
         app.problem or (app.drill.reason if app.drill else ""),
     )

@@ -33,7 +33,7 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
     nothing; one that was interrupted is finished by the next.
     """
     from ronron.cli.changes import show
-    from ronron.plan import carry
+    from ronron.plan import carry, interrupted
     from ronron.plan.apply import apply as carry_out
     from ronron.plan.apply import check
     from ronron.plan.lock import lock
@@ -43,6 +43,11 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
     done: Sequence[Done] = ()
     with output.reporter() as report, open_session(loaded, report) as session:
         made, reality = plan(session)
+        if interrupted.apps(reality):
+            with lock(session.manager, "ronron apply"):
+                back = interrupted.take_back(session)
+            output.note(f"interrupted restores, data put back: {', '.join(back)}")
+            made, reality = plan(session)
         if made.empty and not made.failures:
             carry.follow(session, reality)
     show(made, as_json)

@@ -9,7 +9,6 @@ import click
 
 from ronron.cli import context, output
 from ronron.cli.export import export
-from ronron.errors import RonronError
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
@@ -50,8 +49,9 @@ def backup() -> None:
 @click.argument("apps", nargs=-1, metavar="[APP]…")
 @context.json_option
 @click.option("--yes", "-y", is_flag=True, hidden=True)
+@click.option("--job", default="", hidden=True, help="The timer whose apps are due.")
 @context.with_site
-def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool) -> int:
+def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool, job: str) -> int:
     """Back up the named apps, or all of them."""
     from ronron.backup.restic import size
     from ronron.cli.main import print_error
@@ -59,7 +59,7 @@ def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool) -> 
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
-        done, failed = domain.back_up(session, apps)
+        done, failed = domain.back_up(session, apps, job)
     if as_json:
         output.result_json(
             {
@@ -76,7 +76,7 @@ def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool) -> 
                 f"{snapshot.files} files" + (f"; dumps: {dumps}" if dumps else "")
             )
         if not done and not failed:
-            output.note("no app is deployed: there is nothing to back up")
+            output.note("no app is due" if job else "no app is deployed: nothing to back up")
     for one in done:
         for doubt in one.doubts:
             output.note(f"look at this: {doubt}")
@@ -107,6 +107,7 @@ def init(loaded: LoadedSite) -> None:
     """
     from ronron.plan import backups as domain
     from ronron.plan.session import open_session
+    from ronron.site.backup import EXPOSED
 
     with output.reporter() as report, open_session(loaded, report) as session:
         made = domain.init(session)
@@ -118,45 +119,46 @@ def init(loaded: LoadedSite) -> None:
         )
         output.note("key of the site cannot read them: ronron secrets init makes a recovery key.")
         output.note("Print the recovery sheet, and keep it elsewhere: ronron secrets sheet")
+    if loaded.site.backup and loaded.site.backup.exposed:
+        output.note(EXPOSED)
+    elif place.startswith("rest:"):
+        output.note("run that server with --append-only, and prune there: docs/backups.md says how")
 
 
 @backup.command()
 @click.option("--read", "subset", metavar="PART", default="", help="Read data too: 5%, 1/52, 1G.")
 @context.with_site
 def check(loaded: LoadedSite, subset: str) -> None:
-    """Check that the repository is whole; with --read, read a part of its data and verify it."""
+    """Check that the repository is whole; with --read, read a part of its data and verify it.
+
+    The manager does so once a week by itself, with the part that backup.check_reads says.
+    """
     from ronron.plan import backups as domain
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
-        from ronron.events import step
-
-        repo = domain.restic(session)
-        with step(report, "check", repo.repository.location):
-            repo.check(subset)
-    output.result(f"{repo.repository.location}: no errors were found")
+        domain.check(session, subset)
+        place = domain.repository(session).location
+    output.result(f"{place}: no errors were found")
 
 
 @backup.command()
+@click.argument("snapshots", nargs=-1)
 @context.yes_option
 @context.with_site
-def forget(loaded: LoadedSite, yes: bool) -> None:
-    """Forget the snapshots that backup.keep in ronron.yml does not cover, and free their space."""
+def forget(loaded: LoadedSite, snapshots: tuple[str, ...], yes: bool) -> None:
+    """Forget the snapshots that backup.keep does not cover, and free their space.
+
+    The manager does so once a week by itself, unless the repository is append-only. With SNAPSHOTS,
+    forget these and no others.
+    """
     from ronron.plan import backups as domain
     from ronron.plan.session import open_session
 
-    settings = loaded.site.backup
-    output.confirm("Forget old snapshots?", yes)
+    what = " ".join(snapshots) if snapshots else "old snapshots"
+    output.confirm(f"Forget {what}?", yes)
     with output.reporter() as report, open_session(loaded, report) as session:
-        repo = domain.restic(session)
-        assert settings is not None  # noqa: S101 - `restic` has said so
-        if settings.append_only:
-            raise RonronError(
-                "ronron.yml: backup.append_only: this repository deletes nothing",
-                remedy="forget its snapshots where it is kept: restic forget --keep-within …",
-            )
-        repo.unlock()
-        gone = repo.forget(settings.keep, prune=True)
+        gone = domain.forget_these(session, snapshots) if snapshots else domain.forget(session)
     output.result(f"{gone} snapshot{'' if gone == 1 else 's'} forgotten")
 
 
@@ -179,8 +181,11 @@ backup.add_command(export)
 @click.argument("app", required=False)
 @context.json_option
 @context.with_site
-def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> None:
-    """List the snapshots in the repository, of all apps or of one, newest last."""
+def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
+    """List the snapshots in the repository, of all apps or of one, newest last.
+
+    Below is what is wrong with backups; the status is 1 then.
+    """
     from datetime import UTC, datetime
 
     from ronron.backup.restic import size
@@ -188,13 +193,12 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> None:
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
-        found = domain.restic(session).snapshots(app)
+        found, alerts = domain.survey(session, app)
     if as_json:
         output.result_json([_snapshot(one) for one in found])
-        return
+        return 1 if alerts else 0
     if not found:
         output.note(f"no snapshots yet: ronron backup {app or ''}".rstrip())
-        return
     now = datetime.now(UTC)
     rows = [
         (
@@ -207,4 +211,17 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> None:
         )
         for one in found
     ]
-    output.table(("app", "snapshot", "time", "age", "size", "files"), rows)
+    if rows:
+        output.table(("app", "snapshot", "time", "age", "size", "files"), rows)
+    for alert in alerts:
+        output.note(str(alert))
+    return 1 if alerts else 0
+
+
+def _age(seconds: float) -> str:
+    if seconds < 0:
+        return "in the future"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -25,10 +25,13 @@ def plan(loaded: LoadedSite, exit_code: bool, as_json: bool) -> int:
     from ronron.cli.changes import show
     from ronron.plan.session import open_session
     from ronron.plan.session import plan as make_plan
+    from ronron.site.backup import EXPOSED
 
     with output.reporter() as report, open_session(loaded, report) as session:
         made, _ = make_plan(session)
     show(made, as_json)
+    if loaded.site.backup and loaded.site.backup.exposed:
+        output.note(EXPOSED)
     if made.failures:
         return 1
     return 3 if exit_code and not made.empty else 0

@@ -274,7 +274,7 @@ def _about(app: App, stack: Stack) -> dict[str, Any]:
         "domain": stack.domain,
         "health": stack.health,
         "refusals": list(stack.refusals),
-        "images": {image.service: image.upstream for image in stack.images},
+        "images": {image.service: image.upstream for image in stack.images if image.service},
         "by": f"{getpass.getuser()}@{socket.gethostname()}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

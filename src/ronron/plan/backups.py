@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from ronron.backup import app as backing
+from ronron.backup import journal
+from ronron.backup import state as states
+from ronron.backup.alerts import Alert
 from ronron.backup.app import Backed, Protected
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
-from ronron.backup.restic import Restic
+from ronron.backup.restic import Restic, Snapshot
 from ronron.backup.restore import tidy
-from ronron.catalog.render import PLATFORM, Stack
+from ronron.backup.state import TOLERANCE, Checked, utcnow
+from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
+from ronron.events import step
+from ronron.plan import interrupted, watching
+from ronron.plan.carry import HERE
 from ronron.plan.clearing import clear_unless_held
-from ronron.plan.lock import lock
+from ronron.plan.lock import Locked, lock
 from ronron.plan.make import read_secrets, recipe_of, rendered
 from ronron.plan.session import Session
 from ronron.servers.runner import Runner
+from ronron.site.backup import rule
 from ronron.site.secret import redacted
 from ronron.site.vault import Secrets, generate
-from ronron.swarm import state
+from ronron.swarm import state, volumes
 from ronron.swarm.engines import engine_of
-
-if TYPE_CHECKING:
-    from ronron.swarm.state import SwarmState
+from ronron.swarm.state import SwarmState
 
 APPS_AT_ONCE = 3
 LOCK = "/run/ronron-backup.lock"
+JOB_WAITS = 6 * 3600.0
+"""Seconds that a job of the manager waits for another."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
     recipe = recipe_of(app, loaded, session.catalog)
     stack = stack_of(session, name)
     vault = session.vault.sealed(name)
+    tools = {image.upstream: image.reference for image in stack.images if not image.service}
     content = record.content
     declared = json.loads(content["stack"]).get("configs") or {}
     configs = {
@@ -88,38 +99,190 @@ def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
         for own, body in declared.items()
         if body.get("name") in stack.configs
     }
-    return Protected(name, recipe, stack.volumes, content, vault, configs)
+    return Protected(name, recipe, stack.volumes, content, vault, configs, tools)
 
 
-def back_up(session: Session, names: Sequence[str] = ()) -> tuple[list[Backed], list[Failed]]:
-    """Back up the apps `names`, or all that are deployed, three at a time.
+def holders(session: Session, swarm: SwarmState, app: Protected) -> dict[Volume, Runner]:
+    """The runners of the servers that hold the app's volumes."""
+    placed = volumes.place(app.volumes, swarm)
+    return {volume: session.servers[server] for volume, server in placed.items()}
+
+
+def back_up(
+    session: Session, names: Sequence[str] = (), job: str = ""
+) -> tuple[list[Backed], list[Failed]]:
+    """Back up the apps `names`, those of the timer's `job`, or all that are deployed, three at
+    once.
 
     What restores replaced more than a week ago is deleted before. One app that fails stops no
-    other. Raises RonronError when no app can be: no repository, no swarm, or another backup runs.
+    other. What was seen is kept on the manager. Raises RonronError when no app can be: no
+    repository, no swarm, or another backup runs.
     """
+    loaded = session.loaded
     for name in names:
-        session.loaded.app(name)
+        loaded.app(name)
     repo = restic(session)
-    with lock(session.manager, "ronron backup", LOCK), engine_of(session.manager) as engine:
-        repo.unlock()
+    with _locked(session, "ronron backup"), engine_of(session.manager) as engine:
         clear_unless_held(session, engine)
         swarm = state.observe(engine)
-        deployed = [n for n in session.loaded.apps if swarm.newest(n) and n not in PLATFORM]
+        since = watching.deployed(loaded, swarm)
+        known = watching.rules(loaded, since)
+        chosen = names or [name for name in since if job in ("", known[name].job)]
+        began = utcnow()
 
         def one(name: str) -> Backed | Failed:
             try:
                 app = protected(session, swarm, name)
+                where = holders(session, swarm, app)
                 # A connection of its own: docker-py's are not made for several threads.
                 with engine_of(session.manager) as own:
-                    return backing.back_up(own, storage(session), repo, app, session.report)
+                    return backing.back_up(own, storage(session), repo, app, where, session.report)
             except RonronError as error:
                 return Failed(name, hidden(session, name, error))
 
-        session.servers.on_each(tidy)
-        with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-            results = list(threads.map(one, names or deployed))
+        try:
+            _take_back(session)
+            repo.unlock()
+            session.servers.on_each(tidy)
+            with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
+                results = list(threads.map(one, chosen))
+        except RonronError as error:
+            _keep(session, swarm, began, [Failed(name, error) for name in chosen])
+            raise
+        _keep(session, swarm, began, results)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
+
+
+def _take_back(session: Session) -> None:
+    """Take back what restores left half-done; not while somebody works on the site: it may be
+    that restore."""
+    if journal.read(session.manager):
+        with suppress(Locked), lock(session.manager, "ronron backup"):
+            interrupted.take_back(session)
+
+
+def _keep(
+    session: Session, swarm: SwarmState, began: datetime, results: Sequence[Backed | Failed]
+) -> None:
+    """Look at what the repository holds now, and keep on the manager what was seen and tried."""
+    seen = watching.read(session.manager).model_copy(update={"skew": watching.skew(session)})
+    with suppress(RonronError):
+        seen = states.listed(seen, restic(session).snapshots(), utcnow())
+    for result in results:
+        if isinstance(result, Failed):
+            seen = states.tried(seen, result.app, began, error=result.error.message)
+        else:
+            dumps = {dump.database: dump.size for dump in result.dumps}
+            app = result.snapshot.app
+            seen = states.tried(seen, app, began, held=result.held, dumps=dumps)
+    seen, _ = watching.judged(session.loaded, swarm, seen)
+    watching.write(session.manager, seen)
+
+
+def survey(
+    session: Session, app: str | None = None
+) -> tuple[tuple[Snapshot, ...], tuple[Alert, ...]]:
+    """The snapshots that the repository lists, of all apps or one, and what is wrong with backups
+    (of that one and in common)."""
+    found = restic(session).snapshots()
+    swarm = SwarmState()
+    with suppress(RonronError), engine_of(session.manager) as engine:
+        swarm = state.observe(engine)  # Bare servers before a rebuild have none.
+    seen = states.listed(watching.read(session.manager), found, utcnow())
+    seen = seen.model_copy(update={"skew": watching.skew(session)})
+    _, alerts = watching.judged(session.loaded, swarm, seen)
+    return (
+        tuple(one for one in found if app in (None, one.app)),
+        tuple(one for one in alerts if app in (None, one.app) or not one.app),
+    )
+
+
+def check(session: Session, subset: str) -> None:
+    """Check the repository, with a part of its data, and keep on the manager what was found.
+
+    Raises RonronError with what restic found.
+    """
+    repo = restic(session)
+    error: RonronError | None = None
+    with _locked(session, "ronron backup check"):
+        # A check wants the repository for itself: locks of the dead would be in its way.
+        repo.unlock()
+        try:
+            with step(session.report, "check", repo.repository.location):
+                repo.check(subset)
+        except RonronError as found:
+            error = found
+        now = utcnow()
+        said = error.message if error else ""
+        seen = watching.read(session.manager)
+        with suppress(RonronError):
+            seen = states.listed(seen, repo.snapshots(), now)
+        checked = Checked(at=now, reads=subset, error=said)
+        watching.write(session.manager, seen.model_copy(update={"checked": checked}))
+    if error:
+        raise error
+
+
+def forget(session: Session) -> int:
+    """Forget the snapshots that no rule keeps, app by app, and free their space; how many went.
+
+    Raises RonronError when a clock cannot be trusted: what is kept is counted back from an app's
+    newest snapshot, and one from the future would cost all others. OperatorError for a repository
+    that deletes nothing.
+    """
+    repo, settings = restic(session), session.loaded.site.backup
+    assert settings is not None  # noqa: S101 - `restic` has said so
+    if not settings.deletes:
+        raise OperatorError(
+            f"{settings.repository}: this repository deletes nothing (backup.append_only)",
+            remedy="forget its snapshots where it is kept: docs/backups.md has the steps",
+        )
+    with _locked(session, "ronron backup forget"):
+        snapshots = repo.snapshots()
+        wrong = [one for one in snapshots if one.time > utcnow() + TOLERANCE]
+        if wrong:
+            raise RonronError(
+                f"{wrong[0].app}: the snapshot {wrong[0].short_id} is from the future: "
+                "nothing is forgotten",
+                remedy="look at the servers' clocks, then: "
+                f"ronron backup forget {' '.join(one.short_id for one in wrong)}",
+            )
+        for server, ahead in watching.skew(session).items():
+            if abs(ahead) > TOLERANCE.total_seconds():
+                raise RonronError(
+                    f"{server}: its clock differs by {abs(ahead):.0f} s: nothing is forgotten",
+                    remedy="set it: timedatectl on the server shows what it follows",
+                )
+        repo.unlock()
+        apps = session.loaded.apps
+        kept = {
+            app: rule(settings, apps[app].backup if app in apps else None).keep
+            for app in {one.app for one in snapshots}
+        }
+        with step(session.report, "forget", repo.repository.location):
+            return repo.forget(kept)
+
+
+def forget_these(session: Session, ids: Sequence[str]) -> int:
+    """Forget the snapshots named; raises OperatorError for one that is not there."""
+    repo = restic(session)
+    with _locked(session, "ronron backup forget"):
+        found = repo.snapshots()
+        for name in ids:
+            if len(name) < 8 or not any(one.id.startswith(name) for one in found):
+                raise OperatorError(f"there is no snapshot {name}", remedy="ronron backups")
+        repo.unlock()
+        repo.forget_these(ids)
+        left = states.listed(watching.read(session.manager), repo.snapshots(), utcnow())
+        watching.write(session.manager, left)
+    return len(ids)
+
+
+def _locked(session: Session, doing: str) -> AbstractContextManager[None]:
+    """The lock of backups: the manager's own jobs wait for each other, a person is told."""
+    wait = JOB_WAITS if HERE in os.environ else 0
+    return lock(session.manager, doing, LOCK, wait=wait, report=session.report)
 
 
 def stack_of(session: Session, name: str) -> Stack:

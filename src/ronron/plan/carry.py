@@ -11,7 +11,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
@@ -61,10 +61,10 @@ def changes(loaded: LoadedSite, reality: Reality) -> Iterator[Change]:
         yield Change(where, "ronron", has.version or None, program.version(), why)
     elif not has.recipient:
         yield Change(where, "manager's age key", None, "made", "it opens what jobs need")
-    wanted = {name: text.strip() for name, text in units(site).items()}
+    wanted = {name: text.strip() for name, text in _units(loaded).items()}
     if dict(has.units) != wanted:
         before = [name for name, text in has.units.items() if name.endswith(".timer") and text]
-        after = [f"ronron-{job.name}.timer" for job in jobs(site)]
+        after = [f"ronron-{job.name}.timer" for job in jobs(site, loaded.apps.values())]
         yield Change(where, "timers", ", ".join(before) or None, ", ".join(after) or None)
     for name, facts in reality.facts.items():
         if not has.ssh_key or list(facts.carried.authorized) != [_line(site, has.ssh_key)]:
@@ -94,7 +94,7 @@ def carry_out(session: Session, reality: Reality) -> None:
     copy_site(session, has)
     with step(report, "let the manager log in", ""):
         _authorize(session, reality, has.ssh_key)
-    wanted = units(site)
+    wanted = _units(session.loaded)
     if dict(has.units) != {name: text.strip() for name, text in wanted.items()}:
         with step(report, "write timers", manager.name):
             _there(manager, "units", stdin=json.dumps(wanted).encode())
@@ -102,6 +102,10 @@ def carry_out(session: Session, reality: Reality) -> None:
         if name != manager.name and facts.carried.program:
             with step(report, "remove ronron", name):
                 _there(session.servers[name], "off")
+
+
+def _units(loaded: LoadedSite) -> Mapping[str, str]:
+    return units(loaded.site, loaded.apps.values())
 
 
 def follow(session: Session, reality: Reality | None = None) -> None:

@@ -209,7 +209,8 @@ def _created(stack: Stack) -> Iterator[Change]:
     if stack.domain:
         yield Change(where, "domain", None, stack.domain)
     for image in stack.images:
-        yield Change(where, f"services.{image.service}.image", None, image.upstream)
+        field = f"services.{image.service}.image" if image.service else "image of its dumps"
+        yield Change(where, field, None, image.upstream)
     for volume in stack.volumes:
         yield Change(where, f"volumes.{volume.name}", None, volume.path, volume.kind)
     for name in stack.secrets:

@@ -8,15 +8,15 @@ from ronron.backup import restore as restoring
 from ronron.backup.restic import Snapshot
 from ronron.backup.restore import Choice, Restored, Target
 from ronron.errors import OperatorError, RonronError
-from ronron.plan import deploying
+from ronron.plan import deploying, interrupted
 from ronron.plan.apply import wait_for_answer
-from ronron.plan.backups import hidden, protected, restic, stack_of, storage
+from ronron.plan.backups import hidden, holders, protected, restic, stack_of, storage
 from ronron.plan.lock import lock
 from ronron.plan.session import Session
 from ronron.site import edit
 from ronron.site.load import load_site
 from ronron.site.models import App
-from ronron.swarm import state, volumes
+from ronron.swarm import state
 from ronron.swarm.engines import engine_of
 
 
@@ -33,6 +33,7 @@ def restore(
     Raises RonronError when it cannot be, and the app's data is then as it was.
     """
     with lock(session.manager, f"ronron restore {name}"):
+        interrupted.take_back(session)
         return restore_now(session, snapshot, name, choice, seconds=seconds)
 
 
@@ -43,10 +44,7 @@ def restore_now(
     with engine_of(session.manager) as engine:
         swarm = state.observe(engine)
         app = protected(session, swarm, name)
-        place = {
-            volume: session.servers[server]
-            for volume, server in volumes.place(app.volumes, swarm).items()
-        }
+        place = holders(session, swarm, app)
         stack = stack_of(session, name)
 
         def started() -> None:

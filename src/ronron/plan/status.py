@@ -6,12 +6,16 @@ import http.client
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ronron.backup import drilled
+from ronron.backup.alerts import Alert
 from ronron.backup.drilled import Drilled
+from ronron.backup.state import parse
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
+from ronron.plan import interrupted, watching
 from ronron.plan.apply import proxy_address
 from ronron.plan.observe import observe
 from ronron.plan.session import Session
@@ -39,7 +43,8 @@ class AppStatus:
     """One app: tasks running of those wanted by service, and what it answered over HTTPS.
 
     `answer` is None where it has no domain or does not answer; `problem` then says why. `drill` is
-    its last drill, None where there was none.
+    its last drill, None where there was none. `snapshot` is the time of the newest one that the
+    repository was seen to hold.
     """
 
     name: str
@@ -53,6 +58,7 @@ class AppStatus:
     answer: probe.Answer | None = None
     problem: str = ""
     drill: Drilled | None = None
+    snapshot: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,16 +70,17 @@ class AppStatus:
 
 @dataclass(frozen=True)
 class SiteStatus:
-    """Servers and apps, the platform's own among them."""
+    """Servers and apps, the platform's own among them; and what is wrong with the backups."""
 
     servers: tuple[ServerStatus, ...]
     apps: tuple[AppStatus, ...]
+    alerts: tuple[Alert, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing needs a person."""
         ready = all(item.state == "ready" and not item.problem for item in self.servers)
-        return ready and all(app.ok for app in self.apps)
+        return ready and all(app.ok for app in self.apps) and not self.alerts
 
 
 def status(session: Session) -> SiteStatus:
@@ -94,11 +101,22 @@ def status(session: Session) -> SiteStatus:
     names = [*PLATFORM, *sorted({*session.loaded.apps, *reality.swarm.apps} - set(PLATFORM))]
     with engine_of(session.manager) as engine:
         running = {name: _services(engine, name) for name in names}
+    known = parse(reality.facts[manager].kept.get("backups", ""))
+    skew = watching.compared({name: facts.ahead for name, facts in reality.facts.items()})
+    known, alerts = watching.judged(
+        session.loaded, reality.swarm, known.model_copy(update={"skew": skew})
+    )
     with ThreadPoolExecutor(8) as threads:
         apps = threads.map(lambda n: _app(session, reality.swarm, n, running[n]), names)
         drills = drilled.parse(reality.facts[manager].drills)
-        told = (replace(app, drill=drills.get(app.name)) for app in apps)
-        return SiteStatus(tuple(servers), tuple(told))
+        seen = {name: app.newest.time for name, app in known.apps.items() if app.newest}
+        backed = [
+            replace(app, snapshot=seen.get(app.name), drill=drills.get(app.name)) for app in apps
+        ]
+        half = interrupted.apps(reality)
+        why = "a restore goes on, or was interrupted: ronron apply puts its data back"
+        backed = [replace(app, problem=why) if app.name in half else app for app in backed]
+        return SiteStatus(tuple(servers), tuple(backed), alerts)
 
 
 def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:

@@ -21,10 +21,10 @@ from pydantic import (
 from ronron.errors import OperatorError
 from ronron.site import values
 from ronron.site.audit import Audit
+from ronron.site.backup import AppBackup, Backup
 from ronron.site.fields import (
     Address,
     Domain,
-    Duration,
     Key,
     Label,
     Model,
@@ -169,33 +169,6 @@ class Images(Model):
     source: Literal["auto", "pull", "build"] = Field(
         default="auto",
         description="`pull` from a registry, `build` from the recipe, `auto`: what works.",
-    )
-
-
-class Keep(Model):
-    """How long snapshots are kept, in restic's words: `2y5m7d3h`, counted back from the newest."""
-
-    every: Duration = Field(default="2d", description="Every snapshot.")
-    daily: Duration = Field(default="14d", description="The last one of each day.")
-    weekly: Duration = Field(default="3m", description="The last one of each week.")
-    monthly: Duration = Field(default="1y", description="The last one of each month.")
-
-
-class Backup(Model):
-    """Where backups go, and how long they are kept."""
-
-    repository: Annotated[str, AfterValidator(values.repository)] = Field(
-        description="A restic repository: a folder of the storage server (`/mnt/backup`), "
-        "`sftp:USER@HOST:/PATH`, `rest:https://HOST/PATH`, `s3:https://HOST/BUCKET/PATH`, or "
-        "`rclone:REMOTE:PATH`. What it takes to log in is in the vault."
-    )
-    ca: SitePath | None = Field(
-        default=None, description="File in the site: the CA that signed the repository's server."
-    )
-    keep: Keep = Field(default=Keep(), description="How long snapshots are kept.")
-    append_only: bool = Field(
-        default=False,
-        description="The repository deletes nothing: snapshots are forgotten elsewhere.",
     )
 
 
@@ -375,6 +348,9 @@ class App(Model):
     encrypted: bool = Field(
         default=False,
         description="Encrypt the app's own networks between servers where the site's are not.",
+    )
+    backup: AppBackup | None = Field(
+        default=None, description="When it is backed up and how long that is kept, if not as all."
     )
 
     @model_validator(mode="after")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ronron.errors import OperatorError
 from ronron.servers import gluster
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
 
+KEPT = ("backups",)
+"""Files of `/var/lib/ronron` in which the manager's jobs keep what they saw."""
+
 # Runs on the server; prints one JSON object. `interface` is the one of the default route.
 _SCRIPT = """
-import json, os, platform, pwd, subprocess, sys
+import json, os, platform, pwd, subprocess, sys, time
 facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
@@ -74,6 +78,9 @@ facts["carried"] = carried = {"program": link("/opt/ronron/current"),
     "ssh_key": " ".join(read("/var/lib/ronron/ssh/id_ed25519.pub").split()[:2]),
     "recipient": read("/var/lib/ronron/identity").partition("public key: ")[2].partition("\\n")[0],
     "units": {}, "authorized": []}
+facts["kept"] = {name: read("/var/lib/ronron/%s.json" % name) for name in KEPT}
+restoring = "/var/lib/ronron/restoring"
+facts["kept"]["restoring"] = " ".join(os.listdir(restoring) if os.path.isdir(restoring) else [])
 units = "/etc/systemd/system"
 for name in sorted(os.listdir(units)) if os.path.isdir(units) else []:
     if name.startswith("ronron-") and os.path.isfile(os.path.join(units, name)):
@@ -85,6 +92,7 @@ except KeyError:
     home = "/root"
 marked = read(home + "/.ssh/authorized_keys").splitlines()
 carried["authorized"] = [one for one in marked if " ronron-manager " in one]
+facts["clock"] = time.time()
 print(json.dumps(facts))
 """
 
@@ -110,7 +118,10 @@ class ServerFacts:
     `swarm_state` is the engine's own word (`inactive`, `pending`, `active`, `error`, `locked`), or
     `absent` where no engine answers. `mtu` is the link's, in bytes. `python` is the version of
     its Python, `3.13`. `drills` is the text of the file that tells of the last drills. `shared`
-    says whether the shared storage is `mounted`, `absent`, or does not answer: `silent`.
+    says whether the shared storage is `mounted`, `absent`, or does not answer: `silent`. `kept` has
+    the texts of the files in which jobs keep what they saw, by name, and under `restoring` the
+    names of the files of restores that are not done. `ahead` is by how many seconds its clock is
+    ahead of this computer's, a second or two aside.
     """
 
     swarm_state: str
@@ -125,6 +136,8 @@ class ServerFacts:
     drills: str = ""
     shared: str = "absent"
     gluster: GlusterFacts = field(default_factory=GlusterFacts)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    ahead: float = 0.0
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -133,7 +146,7 @@ def read(runner: Runner, interface: str | None = None, user: str = "root") -> Se
 
     Raises OperatorError when the server has no such interface.
     """
-    script = f"INTERFACE = {interface!r}\nUSER = {user!r}\n{_SCRIPT}"
+    script = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\n{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
     if interface and interface not in answer["interfaces"]:
@@ -141,7 +154,8 @@ def read(runner: Runner, interface: str | None = None, user: str = "root") -> Se
             f"{runner.name} has no network interface {interface}",
             remedy=f"ronron.yml: network.interface: one of {', '.join(answer['interfaces'])}",
         )
-    return parse(answer)
+    # It looks at its clock last: what came before does not count.
+    return replace(parse(answer), ahead=round(answer["clock"] - time.time(), 1))
 
 
 def parse(answer: Mapping[str, object]) -> ServerFacts:
@@ -166,7 +180,12 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         gluster=gluster.parse(told)
         if isinstance(told := answer.get("gluster"), dict)
         else GlusterFacts(),
+        kept=_texts(answer.get("kept")),
     )
+
+
+def _texts(answer: object) -> Mapping[str, str]:
+    return {str(k): str(v) for k, v in answer.items()} if isinstance(answer, dict) else {}
 
 
 def _carried(answer: object) -> Carried:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ronron.errors import RonronError
@@ -32,8 +32,10 @@ _ENDED_BADLY = ("failed", "rejected", "remove", "orphaned")
 class Job:
     """A command to run once: like `service` of `app`, on the node that bears `node_label`.
 
-    `folder` on that node is mounted at MOUNT. `volumes` says whether the service's volumes are too.
-    On `network` instead of the service's own where it is given. `what` is its name beside the app.
+    `folder` on that node is mounted at MOUNT. `folders` maps those of the service's volumes that it
+    gets, by Docker's names, to the folders that are mounted for them, `read_only` if so. On
+    `network` instead of the service's own where it is given; with `image` instead of the service's.
+    `what` is its name beside the app.
     """
 
     app: str
@@ -43,7 +45,9 @@ class Job:
     folder: str
     node_label: str
     network: str = ""
-    volumes: bool = False
+    image: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +62,18 @@ def run(engine: DockerClient, job: Job, seconds: float) -> None:
     """
     spec = _spec(engine, job.app, job.service)
     container = dict(spec["TaskTemplate"]["ContainerSpec"])
-    mounts = [m for m in container.get("Mounts") or () if job.volumes or m["Type"] == "tmpfs"]
+    mounts = [
+        m
+        if m["Type"] == "tmpfs"
+        else {
+            "Type": "bind",
+            "Source": job.folders[m["Source"]],
+            "Target": m["Target"],
+            "ReadOnly": job.read_only,
+        }
+        for m in container.get("Mounts") or ()
+        if m["Type"] == "tmpfs" or m.get("Source") in job.folders
+    ]
     container |= {
         "Command": list(job.command),
         "Args": [],
@@ -66,6 +81,8 @@ def run(engine: DockerClient, job: Job, seconds: float) -> None:
         "Mounts": [*mounts, {"Type": "bind", "Source": job.folder, "Target": MOUNT}],
     }
     networks = [{"Target": job.network}] if job.network else _without_names(spec)
+    if job.image:
+        container["Image"] = job.image
     mode = {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
     with _service(engine, job.app, job.name, spec, container, networks, job.node_label, mode):
         state, error = until(

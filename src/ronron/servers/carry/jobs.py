@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ronron.servers.carry.manager import CURRENT, LAUNCHER, STATE
-from ronron.site.models import Site
+from ronron.site.backup import Backup, Rule, rule
+from ronron.site.models import App, Site
+
+HOUR = 3600
+CALENDARS = {
+    "hourly": ("*-*-* *:00:00", HOUR // 4),
+    "daily": ("*-*-* 02:00:00", HOUR),
+    "weekly": ("Sun *-*-* 02:00:00", HOUR),
+}
+"""By schedule: systemd's calendar event, and how many seconds a run may begin later."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +32,35 @@ class Job:
     spread: int
 
 
-def jobs(site: Site) -> tuple[Job, ...]:
-    """The jobs of a site."""
+def jobs(site: Site, apps: Iterable[App] = ()) -> tuple[Job, ...]:
+    """The jobs of a site with these apps."""
     if site.backup is None:
         return ()
-    return (Job("backup", "back up every app", ("backup", "--yes"), "*-*-* 02:00:00", 3600),)
+    return tuple(_backups(site.backup, apps))
 
 
-def units(site: Site) -> Mapping[str, str]:
+def _backups(backup: Backup, apps: Iterable[App]) -> Iterable[Job]:
+    """A job for each schedule; one that checks; one that forgets, where snapshots may be."""
+    rules = [rule(backup, None), *(rule(backup, app.backup) for app in apps)]
+    for one in {one.job: one for one in rules}.values():
+        yield _backup(one)
+    if backup.deletes:
+        forget = ("backup", "forget", "--yes")
+        yield Job("forget", "forget old snapshots", forget, "Sun *-*-* 04:00:00", HOUR)
+    check = ("backup", "check", "--read", backup.check_reads)
+    yield Job("check", "check the backups' repository", check, "Sun *-*-* 05:00:00", HOUR)
+
+
+def _backup(one: Rule) -> Job:
+    calendar, spread = CALENDARS.get(one.schedule, (one.schedule, 0))
+    command = ("backup", "--job", one.job)
+    return Job(one.job, f"back up the apps that are due {one.schedule}", command, calendar, spread)
+
+
+def units(site: Site, apps: Iterable[App] = ()) -> Mapping[str, str]:
     """The files of `/etc/systemd/system` for the site's jobs, by name."""
     found = {}
-    for job in jobs(site):
+    for job in jobs(site, apps):
         found[f"ronron-{job.name}.service"] = _service(job)
         found[f"ronron-{job.name}.timer"] = _timer(job)
     return found
@@ -41,7 +68,7 @@ def units(site: Site) -> Mapping[str, str]:
 
 def _service(job: Job) -> str:
     # All work is done over SSH, on this server too: the process itself needs next to nothing.
-    command = " ".join((LAUNCHER, *job.command))
+    command = " ".join((LAUNCHER, *job.command)).replace("%", "%%")
     return f"""\
 # Written by ronron apply.
 [Unit]

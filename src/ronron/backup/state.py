@@ -1,0 +1,160 @@
+"""What was seen of backups in the repository, kept as a file on the manager.
+
+A snapshot is in it because the repository listed it, never because a job ended well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ronron.backup.restic import Snapshot
+from ronron.site.backup import Rule
+
+FOLDER = "/var/lib/ronron"
+PATH = f"{FOLDER}/backups.json"
+
+TOLERANCE = timedelta(minutes=5)
+"""How far two clocks may differ: a snapshot that is newer than that is from the future."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Seen(_Model):
+    """A snapshot as the repository listed it at `seen`; sizes in bytes.
+
+    `held` counts the files in its volumes, None where it has none or that was not looked at;
+    `dumps` are sizes by database.
+    """
+
+    id: str
+    time: datetime
+    seen: datetime
+    size: int
+    files: int
+    held: int | None = None
+    dumps: Mapping[str, int] = {}
+
+
+class Watched(_Model):
+    """What is known of one app: its two newest snapshots that are not from the future.
+
+    `tried` is when a backup of it last began, and `error` why that failed. `period` and
+    `alert_after` are in seconds: how often it is due, and how old its newest snapshot may be.
+    """
+
+    newest: Seen | None = None
+    before: Seen | None = None
+    future: tuple[str, ...] = ()
+    tried: datetime | None = None
+    error: str = ""
+    since: datetime | None = None
+    period: int = 0
+    alert_after: int = 0
+
+
+class Checked(_Model):
+    """The last check of the repository; `error` is empty where it found none."""
+
+    at: datetime
+    reads: str = ""
+    error: str = ""
+
+
+class State(_Model):
+    """All of it, at `at`. `skew` is by how many seconds each server's clock is ahead."""
+
+    at: datetime | None = None
+    apps: Mapping[str, Watched] = {}
+    checked: Checked | None = None
+    skew: Mapping[str, float] = {}
+    fault: str = ""
+
+
+def parse(text: str) -> State:
+    """The state in a file's text; a new one where there is none, or none that can be read."""
+    try:
+        return State.model_validate_json(text) if text.strip() else State()
+    except ValidationError:
+        return State(fault=f"{PATH} cannot be read: the next backup writes it anew")
+
+
+def listed(state: State, snapshots: Sequence[Snapshot], now: datetime) -> State:
+    """`state` with what the repository listed at `now`: all of its snapshots."""
+    apps = dict.fromkeys([*state.apps, *(one.app for one in snapshots)])
+    return state.model_copy(
+        update={
+            "at": now,
+            "fault": "",
+            "apps": {
+                app: _listed(
+                    state.apps.get(app, Watched()), [s for s in snapshots if s.app == app], now
+                )
+                for app in apps
+            },
+        }
+    )
+
+
+def _listed(known: Watched, snapshots: Sequence[Snapshot], now: datetime) -> Watched:
+    past = [one for one in snapshots if one.time <= now + TOLERANCE]
+    details = {one.id: one for one in (known.newest, known.before) if one}
+    two = [_seen(one, details.get(one.id), now) for one in past[-2:]]
+    return known.model_copy(
+        update={
+            "newest": two[-1] if two else None,
+            "before": two[0] if len(two) == 2 else None,
+            "future": tuple(one.short_id for one in snapshots if one.time > now + TOLERANCE),
+        }
+    )
+
+
+def _seen(one: Snapshot, known: Seen | None, now: datetime) -> Seen:
+    new = Seen(id=one.id, time=one.time, seen=now, size=one.size, files=one.files)
+    if known is None:
+        return new
+    return new.model_copy(update={"held": known.held, "dumps": known.dumps})
+
+
+def tried(
+    state: State, app: str, at: datetime, *, error: str = "", held: int | None = None,
+    dumps: Mapping[str, int] | None = None,
+) -> State:  # fmt: skip
+    """`state` after a backup of `app` that began at `at` and was listed, unless `error` says why
+    not."""
+    known = state.apps.get(app, Watched())
+    update: dict[str, object] = {"tried": at, "error": error}
+    if not error and known.newest:
+        looked = {"held": held, "dumps": dict(dumps or {})}
+        update["newest"] = known.newest.model_copy(update=looked)
+    return state.model_copy(update={"apps": {**state.apps, app: known.model_copy(update=update)}})
+
+
+def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, datetime]) -> State:
+    """`state` of the apps in `rules` alone, with what holds for them.
+
+    `since` is when they were deployed: one that was never backed up is not late at once.
+    """
+    return state.model_copy(
+        update={
+            "apps": {
+                app: state.apps.get(app, Watched()).model_copy(
+                    update={
+                        "period": rule.period,
+                        "alert_after": rule.alert_after,
+                        "since": since.get(app),
+                    }
+                )
+                for app, rule in rules.items()
+            }
+        }
+    )
+
+
+def utcnow() -> datetime:
+    """Now, to whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
