@@ -116,6 +116,12 @@ def test_a_udp_port_is_open_when_it_answers() -> None:
         thread.join()
 
 
+def test_an_address_that_cannot_be_reached_is_known() -> None:
+    assert scan.has_route("127.0.0.1")
+    # A broadcast is not allowed to an ordinary socket: the kernel refuses at once.
+    assert not scan.has_route("255.255.255.255")
+
+
 class Handler(BaseHTTPRequestHandler):
     sent: ClassVar = {name: value for name, value in HEADERS.items() if value}
 
@@ -231,7 +237,7 @@ def test_a_header_that_is_left_to_the_app_with_a_reason_is_told_and_no_more() ->
     wanted = {name: it for name, it in HEADERS.items() if name != "X-Frame-Options"}
     found = list(web.findings(replace(GOOD, headers=headers), wanted, "shown in frames", NOW))
     assert ids(found) == {"header-left": "info"}
-    assert found[0].evidence == "shown in frames"
+    assert found[0].evidence == "X-Frame-Options: shown in frames"
 
 
 def look() -> inside.Inside:
@@ -353,11 +359,14 @@ def test_a_server_whose_program_fails_is_an_error() -> None:
 
 def test_ssh_audits_opinion_is_read() -> None:
     said = json.loads((DATA / "ssh-audit.json").read_text())
-    found = list(sshd.findings("manager", said))
-    assert {one.id for one in found} <= {"ssh-fail", "ssh-warn"}
-    assert any(one.id == "ssh-fail" and "ecdh-sha2-nistp256" in one.what for one in found)
-    assert any(one.id == "ssh-warn" and "umac-128@openssh.com" in one.what for one in found)
-    assert not any("chacha20" in one.what for one in found)
+    found = {one.id: one for one in sshd.findings("manager", said)}
+    assert {name: one.severity for name, one in found.items()} == {
+        "ssh-fail": "medium",
+        "ssh-warn": "low",
+    }
+    assert "ecdh-sha2-nistp256 (" in found["ssh-fail"].evidence
+    assert "umac-128@openssh.com (using encrypt-and-MAC mode)" in found["ssh-warn"].evidence
+    assert not any("chacha20" in one.evidence for one in found.values())
     assert sshd.command("192.0.2.7", 2222)[-2:] == ["--port=2222", "192.0.2.7"]
 
 

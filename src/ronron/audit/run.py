@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from ronron.audit import inside, ports, scan, sshd, web
 from ronron.audit.model import Audit, Finding, settle
+from ronron.audit.names import addresses
 from ronron.catalog import guards
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, domain_of
@@ -78,12 +79,14 @@ def _outside(
 
         def ports_of(name: str = name, address: str = server.address) -> Iterator[Finding]:
             with step(report, "ports, from outside", name):
-                target = lookup(address, loaded.site.resolver)
                 wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
-                answered: list[tuple[Literal["tcp", "udp"], int]] = [
-                    *(("tcp", one) for one in scan.tcp(target, wanted, at_once=at_once)),
-                    *(("udp", one) for one in scan.udp(target)),
-                ]
+                answered: set[tuple[Literal["tcp", "udp"], int]] = set()
+                for target in addresses(address, loaded.site.resolver):
+                    if not scan.has_route(target):
+                        skipped.append(f"server {name}: this computer has no way to {target}")
+                        continue
+                    answered |= {("tcp", it) for it in scan.tcp(target, wanted, at_once=at_once)}
+                    answered |= {("udp", it) for it in scan.udp(target)}
                 return iter(list(ports.findings(name, answered, declared[name])))
 
         def ssh_of(

@@ -67,6 +67,14 @@ def connections_at_once(scans: int) -> int:
     return max(16, min(1000, (soft - _SPARE) // max(1, scans)))
 
 
+def has_route(address: str) -> bool:
+    """Whether this computer can send anything to `address`: many have no IPv6."""
+    with _socket(address, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect((address, 9))
+        return True
+    return False
+
+
 def tcp(address: str, ports: Iterable[int], *, at_once: int = 256) -> frozenset[int]:
     """The TCP `ports` of `address` that accept a connection."""
     waiting: deque[tuple[float, socket.socket, int]] = deque()

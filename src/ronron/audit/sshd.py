@@ -36,15 +36,18 @@ def look(address: str, port: int) -> dict[str, Any] | None:
 
 
 def findings(server: str, said: Mapping[str, Any]) -> Iterator[Finding]:
-    """An algorithm that fails is a finding; what it merely warns of is one of low severity."""
+    """Algorithms that fail are one finding, those that it merely warns of another."""
     where = f"server {server}"
+    named: dict[str, list[str]] = {level: [] for level in SEVERITY}
     for kind in ("kex", "key", "enc", "mac"):
         for algorithm in said.get(kind) or ():
             notes: Mapping[str, list[str]] = algorithm.get("notes") or {}
             level = next((one for one in SEVERITY if notes.get(one)), None)
             if level is not None:
-                what, evidence = f"SSH offers {algorithm['algorithm']}", "; ".join(notes[level])
-                remedy = "ronron apply: hardening.ssh sets the algorithms"
-                yield Finding(
-                    f"ssh-{level}", SEVERITY[level], where, what, f"ssh-audit: {evidence}", remedy
-                )
+                named[level].append(f"{algorithm['algorithm']} ({'; '.join(notes[level])})")
+    for level, algorithms in named.items():
+        if algorithms:
+            what = f"SSH offers {len(algorithms)} algorithms of which ssh-audit says {level}"
+            remedy = "ronron apply: hardening.ssh sets the algorithms"
+            evidence = ", ".join(algorithms)
+            yield Finding(f"ssh-{level}", SEVERITY[level], where, what, evidence, remedy)

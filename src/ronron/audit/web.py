@@ -7,13 +7,14 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ronron.audit.model import Finding
+from ronron.audit.names import asker
 
 SECONDS = 10.0
 METHODS = ("TRACE", "TRACK")
@@ -151,21 +152,32 @@ def findings(
 
 
 def _headers(seen: Seen, wanted: Mapping[str, str], left: str | None) -> Iterator[Finding]:
-    expected = {name.lower(): (name, value) for name, value in wanted.items()}
-    for low, (name, value) in expected.items():
-        there = seen.headers.get(low)
-        if value and there is None:
-            what = f"its answers lack the header {name}"
-            remedy = "ronron plan shows what was changed by hand; ronron apply mends it"
-            yield Finding("header-missing", "medium", seen.domain, what, "not there", remedy)
-        elif not value and there is not None:
-            what = f"its answers say what runs there: {name}"
-            yield Finding("header-tells", "low", seen.domain, what, there, "ronron apply")
-    for name in PROTECTING:
-        if name.lower() not in expected and name.lower() not in seen.headers:
-            what = f"{name} is left to the app, which does not send it on this page"
-            remedy = "set it under headers: in the app's file"
-            yield Finding("header-left", "info", seen.domain, what, left or "not there", remedy)
+    expected = {name.lower() for name in wanted}
+    missing = [name for name, it in wanted.items() if it and name.lower() not in seen.headers]
+    if missing:
+        what = "its answers lack headers that are declared"
+        remedy = "ronron plan shows what was changed by hand; ronron apply mends it"
+        names = ", ".join(missing)
+        yield Finding("header-missing", "medium", seen.domain, what, names, remedy)
+    telling = [
+        f"{name}: {seen.headers[name.lower()]}"
+        for name, value in wanted.items()
+        if not value and name.lower() in seen.headers
+    ]
+    if telling:
+        what = "its answers say what runs there"
+        evidence, remedy = ", ".join(telling), "ronron apply takes these headers away"
+        yield Finding("header-tells", "low", seen.domain, what, evidence, remedy)
+    absent = [
+        name
+        for name in PROTECTING
+        if name.lower() not in expected and name.lower() not in seen.headers
+    ]
+    if absent:
+        what = "headers are left to the app, which does not send them on this page"
+        evidence = ", ".join(absent) + (f": {left}" if left else "")
+        remedy = "set them under headers: in the app's file"
+        yield Finding("header-left", "info", seen.domain, what, evidence, remedy)
     said = seen.headers.get("strict-transport-security")
     if said is not None and _max_age(said) < SHORTEST_HSTS:
         what = "browsers keep to HTTPS for less than a year"
@@ -261,34 +273,11 @@ def _redirect(domain: str, at: Place) -> str:
 def _caa(domain: str, resolver: str | None) -> tuple[str, ...] | None:
     """The CAA records of the nearest name upwards that has any (RFC 8659)."""
     labels = domain.split(".")
-    ask = _asker(resolver)
+    ask = asker(resolver)
     for start in range(len(labels)):
-        found = ask(".".join(labels[start:]))
+        found = ask(".".join(labels[start:]), "CAA")
         if found is None:
             return None
         if found:
             return found
     return ()
-
-
-def _asker(resolver: str | None) -> Callable[[str], tuple[str, ...] | None]:
-    import dns.exception
-    import dns.resolver
-
-    from ronron.site.values import host_port
-
-    asked = dns.resolver.Resolver(configure=resolver is None)
-    asked.lifetime = SECONDS
-    if resolver:
-        host, asked.port = host_port(resolver, 53)
-        asked.nameservers = [host]
-
-    def ask(name: str) -> tuple[str, ...] | None:
-        try:
-            return tuple(str(record) for record in asked.resolve(name, "CAA", search=False))
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return ()
-        except dns.exception.DNSException:
-            return None
-
-    return ask
