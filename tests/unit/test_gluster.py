@@ -100,8 +100,8 @@ def test_settings_and_a_stopped_volume_are_put_right() -> None:
     wrong = {**OPTIONS, "network.ping-timeout": "42"}
     facts = {name: replace(holder(name), options=wrong, started=False) for name in BRICKS}
     assert changes({**facts, "four": GlusterFacts()}) == [
-        ("option", "two", "42", "10"),
         ("start", "two", "stopped", "started"),
+        ("option", "two", "42", "10"),
     ]
 
 
@@ -136,11 +136,13 @@ def test_a_volume_is_made_once_all_know_each_other_by_name() -> None:
     change = StorageChange("create", "one", "storage ronron", None, "", by="one")
     runners = carried(change, {})
     assert runners["two"].commands == [["gluster", "--mode=script", "peer", "probe", "one"]]
-    made, *options, started = (argv[2:] for argv in runners["one"].commands)
+    made, *options, started, granular = (argv[2:] for argv in runners["one"].commands)
     where = [f"{name}:{BRICK}" for name in NAMES[:3]]
     assert made == ["volume", "create", "ronron", "replica", "3", *where, "force"]
-    assert options == [["volume", "set", "ronron", *option] for option in OPTIONS.items()]
+    wanted = [["volume", "set", "ronron", *option] for option in OPTIONS.items()]
+    assert options == wanted[:-1]
     assert started == ["volume", "start", "ronron"]
+    assert granular == ["volume", "heal", "ronron", "granular-entry-heal", "disable"]
 
 
 def test_a_new_server_takes_the_place_of_the_lost_one() -> None:
@@ -155,17 +157,17 @@ def test_a_new_server_takes_the_place_of_the_lost_one() -> None:
     )
     assert "/var/lib/glusterd/peers/id-two" not in runners["two"].files
     assert runners["two"].commands[-1][3:] == [BRICK, "d5a20d1c"]
-    assert [argv[2:] for argv in runners["three"].commands] == [
-        ["volume", "start", "ronron", "force"],
-        ["volume", "heal", "ronron", "full"],
-    ]
+    asked = list(runners["three"].commands)
+    assert asked[0] == ["mountpoint", "-q", SHARED]
+    assert asked[1][3:] == [SHARED], "what the new one missed is noted while it is away"
+    assert [argv[2:] for argv in asked[2:]] == [["volume", "start", "ronron", "force"]]
 
 
 def test_an_empty_disk_gets_its_mark_and_its_files() -> None:
     seen = {**WELL, "two": replace(holder("two"), data=False)}
     (change,) = gluster.changes(site(*NAMES), seen, MOUNTED)
     runners = carried(change, seen)
-    assert [argv[3:] for argv in runners["two"].commands] == [[BRICK, "d5a20d1c"]]
+    assert [argv[3:] for argv in runners["two"].commands] == [[], [BRICK, "d5a20d1c"]]
 
 
 def test_the_mount_is_enabled_started_and_open_to_the_apps() -> None:

@@ -12,12 +12,13 @@ from ronron.servers import gluster
 from ronron.servers.gluster import BRICK, SHARED, STATE, UNIT, VOLUME, GlusterFacts, StorageChange
 from ronron.servers.runner import Runner
 from ronron.site.models import Site
+from ronron.swarm.volumes import require_mount
 from ronron.swarm.waiting import until
 
 if TYPE_CHECKING:
     from ronron.plan.session import Session
 
-SECONDS = 120.0
+SECONDS = 300.0
 
 # Makes glusterd take the id of the server whose place this one has, before it is started again.
 _BECOME = """
@@ -28,8 +29,17 @@ path.write_text(re.sub("(?m)^UUID=.*$", "UUID=" + uuid, path.read_text()))
 # Marks an empty folder as the volume's copy, as `gluster volume create` does.
 _MARK = """
 import os, sys, uuid
-os.makedirs(sys.argv[1], exist_ok=True)
+os.makedirs(sys.argv[1] + "/.glusterfs/indices", mode=0o700, exist_ok=True)
 os.setxattr(sys.argv[1], "trusted.glusterfs.volume-id", uuid.UUID(sys.argv[2]).bytes)
+"""
+# Changes the volume's root, so that the copies that are there note what the missing one has missed.
+_NOTE = """
+import os, sys
+root = sys.argv[1]
+os.makedirs(root + "/.healing", exist_ok=True)
+os.rmdir(root + "/.healing")
+os.setxattr(root, "trusted.ronron.healing", b"1")
+os.removexattr(root, "trusted.ronron.healing")
 """
 
 
@@ -68,7 +78,7 @@ def carry_out(change: StorageChange, storage: Storage, report: Report) -> None:
                 _create(runner, storage)
             case "option":
                 option = change.item.rpartition(" ")[2]
-                by.run(gluster.command("volume", "set", VOLUME, option, change.after))
+                by.run(gluster.set_option(option, change.after))
             case "start":
                 by.run(gluster.command("volume", "start", VOLUME))
             case "replace":
@@ -99,9 +109,11 @@ def _create(first: Runner, storage: Storage) -> None:
     # Until another asked for it, the first is known by its address alone.
     storage.runners[wanted[1]].run(gluster.command("peer", "probe", wanted[0]))
     _patiently(first, gluster.create(wanted))
-    for option, value in gluster.OPTIONS.items():
-        first.run(gluster.command("volume", "set", VOLUME, option, value))
+    before = {key: value for key, value in gluster.OPTIONS.items() if key != gluster.GRANULAR}
+    for option, value in before.items():
+        first.run(gluster.set_option(option, value))
     first.run(gluster.command("volume", "start", VOLUME))
+    first.run(gluster.set_option(gluster.GRANULAR, gluster.OPTIONS[gluster.GRANULAR]))
 
 
 def _heal(name: str, runner: Runner, by: Runner, storage: Storage) -> None:
@@ -122,6 +134,9 @@ def _heal(name: str, runner: Runner, by: Runner, storage: Storage) -> None:
             SECONDS,
             f"{name} to hear of the storage from its peers",
         )
+    # One that serves a folder which is gone would take what is noted here for done.
+    runner.run(["pkill", "-f", f"brick-name [/]{BRICK[1:]}"], check=False)
+    require_mount(by, SHARED)
+    by.run(["python3", "-c", _NOTE, SHARED])
     runner.run(["python3", "-c", _MARK, BRICK, facts.volume])
     _patiently(by, gluster.command("volume", "start", VOLUME, "force"))
-    _patiently(by, gluster.command("volume", "heal", VOLUME, "full"))

@@ -28,6 +28,8 @@ STATE = "/var/lib/glusterd"
 CERTIFICATE_NAME = "ronron-storage"
 """Common name of the certificate that every server of the site has, and nobody else."""
 
+GRANULAR = "cluster.granular-entry-heal"
+
 OPTIONS = {
     # Seconds until a server that is silent is left out: writers wait that long.
     "network.ping-timeout": "10",
@@ -37,6 +39,8 @@ OPTIONS = {
     "client.ssl": "on",
     "server.ssl": "on",
     "auth.ssl-allow": CERTIFICATE_NAME,
+    # Healed folders are compared whole: an empty copy has no list of what it missed.
+    GRANULAR: "disable",
 }
 
 Action = Literal["probe", "create", "replace", "heal", "option", "start", "mount"]
@@ -187,11 +191,11 @@ def _members(
 
 
 def _settings(best: str, facts: GlusterFacts) -> Iterator[StorageChange]:
+    if not facts.started:
+        yield StorageChange("start", best, f"storage {VOLUME}", "stopped", "started", by=best)
     for option, value in OPTIONS.items():
         if (before := facts.options.get(option)) != value:
             yield StorageChange("option", best, f"storage option {option}", before, value, by=best)
-    if not facts.started:
-        yield StorageChange("start", best, f"storage {VOLUME}", "stopped", "started", by=best)
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,13 @@ def create(servers: tuple[str, ...]) -> list[str]:
     """
     where = [f"{server}:{BRICK}" for server in servers]
     return command("volume", "create", VOLUME, "replica", str(COPIES), *where, "force")
+
+
+def set_option(option: str, value: str) -> list[str]:
+    """The argv that sets an option of the volume."""
+    if option == GRANULAR:  # which `volume set` refuses
+        return command("volume", "heal", VOLUME, option.partition(".")[2], value)
+    return command("volume", "set", VOLUME, option, value)
 
 
 def peer_files(name: str, members: Mapping[str, str]) -> dict[str, str]:
