@@ -125,7 +125,8 @@ def test_a_secret_that_is_a_databases_password_can_be_changed_or_says_why_not(
 def test_the_readme_names_everything(recipe: Recipe) -> None:
     text, extension = readme(recipe), recipe.extension
     assert text.startswith(f"# {extension.title}\n")
-    assert re.search(rf"^ronron deploy {recipe.name} \S+ --domain ", text, re.M)
+    named = r" \S+ --domain " if extension.web else ""
+    assert re.search(rf"^ronron deploy {recipe.name}{named}", text, re.M)
     for parameter in extension.parameters:
         assert f"| `{parameter}` |" in text, parameter
     for volume in extension.volumes:

@@ -48,8 +48,10 @@ class Protected:
 
     @property
     def files(self) -> tuple[Volume, ...]:
-        """Its volumes of files."""
-        return tuple(volume for volume in self.volumes if volume.kind == "files")
+        """Its volumes of files that are backed up."""
+        rules = self.recipe.extension.volumes
+        left = {name for name, rule in rules.items() if not rule.backup}
+        return tuple(v for v in self.volumes if v.kind == "files" and v.name not in left)
 
     @property
     def files_root(self) -> str:

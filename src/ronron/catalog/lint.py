@@ -212,9 +212,10 @@ def _host_paths(subject: _Subject) -> Iterator[Finding]:
                 message = f"with the Docker socket {service} commands every server"
                 remedy = "remove it, or give the reason in x-ronron.docker_socket"
                 yield Finding("docker-socket", where, message, remedy)
-        else:
+        elif not subject.recipe.extension.host_paths.strip():
             message = f"{source} is a path of one server: the data does not follow the service"
-            yield Finding("host-path", where, message, "use a volume, or a config")
+            remedy = "use a volume, or a config; else give the reason in x-ronron.host_paths"
+            yield Finding("host-path", where, message, remedy)
     for service, body in subject.services.items():
         if body.get("privileged"):
             message = f"privileged, {service} is root on its server"

@@ -6,8 +6,6 @@ site's: neither its account nor its password are for others.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ronron.catalog.recipe import Recipe
 from ronron.site.models import App, Site
 
@@ -59,15 +57,3 @@ def has_account(app: App, recipe: Recipe, site: Site) -> bool:
 def has_sites_account(app: App, recipe: Recipe, site: Site) -> bool:
     """Whether that account is the site's, with the site's password."""
     return has_account(app, recipe, site) and USER not in app.parameters
-
-
-def without_password(compose: dict[str, Any]) -> None:
-    """Take the secret `mail_password` out of a stack: Docker has no secrets without a value."""
-    compose.get("secrets", {}).pop(PASSWORD, None)
-    for body in compose["services"].values():
-        if "secrets" in body:
-            body["secrets"] = [item for item in body["secrets"] if _source(item) != PASSWORD]
-
-
-def _source(item: Any) -> object:  # noqa: ANN401 - Compose allows two types
-    return item.get("source") if isinstance(item, dict) else item

@@ -74,6 +74,7 @@ class Rotation(_Model):
 class SecretRule(_Model):
     """How a secret is made. `provided` ones are supplied by ronron itself (certificates).
 
+    `optional` ones come from the operator alone; without a value the services go without.
     `permanent` says why the value can never be changed, such as that data is encrypted with it.
     """
 
@@ -81,6 +82,7 @@ class SecretRule(_Model):
     length: int = Field(default=32, ge=16, le=512)
     alphabet: str = ALPHANUMERIC
     provided: bool = False
+    optional: bool = False
     permanent: str = ""
     rotate: Rotation | None = None
 
@@ -115,12 +117,16 @@ def _is_integer(value: object) -> bool:
 
 
 class Volume(_Model):
-    """What a volume holds, and who owns its folder (numeric user and group, octal mode)."""
+    """What a volume holds, and who owns its folder (numeric user and group, octal mode).
+
+    `backup` is false where nothing is lost with it: figures, caches.
+    """
 
     kind: Literal["files", "database"] = Field(default="files", alias="class")
     uid: int = 0
     gid: int = 0
     mode: str = Field(default="0755", pattern=r"^0?[0-7]{3,4}$")
+    backup: bool = True
 
     @field_validator("mode", mode="before")
     @classmethod
@@ -173,6 +179,7 @@ class Extension(_Model):
     checks: dict[str, Check] = {}
     docker_socket: str = ""
     published_ports: str = ""
+    host_paths: str = ""
 
     @model_validator(mode="before")
     @classmethod

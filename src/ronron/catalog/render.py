@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ronron.catalog import guards, mail, routing
+from ronron.catalog import alerting, guards, mail, routing
 from ronron.catalog.interpolate import escape
 from ronron.catalog.recipe import Recipe, image_folder
 from ronron.catalog.recipe import Volume as VolumeRule
@@ -146,7 +146,7 @@ def parameters(app: App, recipe: Recipe, site: Site) -> dict[str, str]:
     """
     declared = recipe.extension.parameters
     file, problems, values = f"apps/{app.name}.yml", [], {}
-    common = mail.defaults(app, recipe, site)
+    common = mail.defaults(app, recipe, site) | alerting.defaults(recipe, site)
     for name, rule in declared.items():
         value = app.parameters.get(name, common.get(name, rule.default))
         if value is None or value == "":
@@ -200,7 +200,10 @@ def render(
     compose: dict[str, Any] = recipe.template.render(values)
     compose.pop("name", None)
     if mail.takes_account(recipe) and not mail.has_account(app, recipe, site):
-        mail.without_password(compose)
+        _without(compose, mail.PASSWORD)
+    for name, rule in recipe.extension.secrets.items():
+        if rule.optional and name not in secrets:
+            _without(compose, name)
     images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
     volumes = _volumes(app, recipe, compose, site.storage.is_shared)
     _one_writer(app, volumes)
@@ -362,6 +365,18 @@ def _host_port(port: Any, recipe: Recipe, where: str) -> dict[str, Any]:  # noqa
     if match[1]:
         entry["published"] = int(match[1])
     return entry
+
+
+def _without(compose: dict[str, Any], secret: str) -> None:
+    """Take a secret without a value out of a stack: Docker has none of these."""
+    compose.get("secrets", {}).pop(secret, None)
+    for body in compose["services"].values():
+        if "secrets" in body:
+            body["secrets"] = [item for item in body["secrets"] if _source(item) != secret]
+
+
+def _source(item: Any) -> object:  # noqa: ANN401 - Compose allows two types
+    return item.get("source") if isinstance(item, dict) else item
 
 
 def _configs(compose: dict[str, Any], app: App, recipe: Recipe) -> dict[str, Config]:

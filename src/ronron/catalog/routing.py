@@ -12,6 +12,8 @@ from ronron.site.models import Site
 PROXY_NETWORK = "ronron_proxy"
 PROXY_SERVICE = "proxy"
 WEB_SERVICE = "web"
+URL_LABEL = "ronron.url"
+"""What answers when the app works, for those that watch it."""
 MTU_OPTION = "com.docker.network.driver.mtu"
 
 # Bytes that VXLAN adds to a packet, and at most what ESP in transport mode adds to that
@@ -46,6 +48,7 @@ def route(compose: dict[str, Any], app: str, web: Web, domain: str) -> None:
     # A plain stack file may have a narrower rule: some paths, some clients.
     labels |= {
         "traefik.enable": "true",
+        URL_LABEL: f"https://{domain}{web.health}",
         rule: labels.get(rule) or f"Host(`{domain}`)",
         f"traefik.http.routers.{app}.entrypoints": "websecure",
         f"traefik.http.routers.{app}.tls.certresolver": "acme",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--domain", help="Where it answers; default: NAME below the site's domain.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a parameter.")
 @click.option("--replicas", metavar="SERVICE=N", multiple=True, help="How many run at once.")
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def deploy(
     loaded: LoadedSite,
     source: str,
-    name: str,
+    name: str | None,
     domain: str | None,
     settings: Sequence[str],
     replicas: Sequence[str],
@@ -54,16 +54,22 @@ def deploy(
 ) -> None:
     """Add the app NAME from SOURCE, or update it, and wait until it answers over HTTPS.
 
-    SOURCE is a recipe (see ronron recipe list) or a Compose stack file, such as ./ghost.yml. The
-    app's file, apps/NAME.yml, and its secrets in the vault are written; commit them.
+    SOURCE is a recipe (see ronron recipe list) or a Compose stack file, such as ./ghost.yml.
+    Without NAME the app is called like its recipe. The app's file, apps/NAME.yml, and its secrets
+    in the vault are written; commit them.
 
     \b
       ronron deploy ghost blog --domain blog.example.org
       ronron deploy ./wiki.yml wiki --domain wiki.example.org --set DB=wiki
+      ronron deploy monitoring
     """
     from ronron.servers.connections import connecting
 
     began = time.monotonic()
+    if name is None:
+        if _is_file(source):
+            raise click.UsageError("Name the app: ronron deploy FILE NAME.")
+        name = source
     with connecting(loaded) as servers:
         from ronron.plan import deploying
 

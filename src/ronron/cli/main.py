@@ -24,6 +24,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("ronron.cli.plan:plan", "Show what apply would change."),
         "apply": ("ronron.cli.apply:apply", "Make servers and apps what the site says."),
         "status": ("ronron.cli.app:status", "Show how servers, apps and certificates are."),
+        "top": ("ronron.cli.top:top", "Show what servers and apps use."),
+        "alerts": ("ronron.cli.alerts:alerts", "Show and silence alerts, and try their channels."),
     },
     "Apps": {
         "deploy": ("ronron.cli.deploy:deploy", "Add an app, or update it, and wait for it."),

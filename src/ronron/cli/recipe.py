@@ -12,7 +12,7 @@ import click
 from ronron.cli import context, output
 
 if TYPE_CHECKING:
-    from ronron.catalog.recipe import Recipe
+    from ronron.catalog.recipe import Recipe, SecretRule
 
 
 @click.group()
@@ -99,6 +99,12 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             output.table(columns, rows)
 
 
+def _made(rule: SecretRule) -> str:
+    if rule.provided:
+        return "by ronron"
+    return "by you, if you want" if rule.optional else f"{rule.length} characters"
+
+
 def _sections(item: Recipe) -> list[tuple[str, Sequence[str], list[Sequence[object]]]]:
     extension = item.extension
     services = [
@@ -113,10 +119,7 @@ def _sections(item: Recipe) -> list[tuple[str, Sequence[str], list[Sequence[obje
         )
         for name, rule in extension.parameters.items()
     ]
-    secrets = [
-        (name, "by ronron" if rule.provided else f"{rule.length} characters", rule.about)
-        for name, rule in extension.secrets.items()
-    ]
+    secrets = [(name, _made(rule), rule.about) for name, rule in extension.secrets.items()]
     dumped = {database.volume: database.engine for database in extension.databases.values()}
     volumes = [(name, rule.kind, dumped.get(name, "")) for name, rule in extension.volumes.items()]
     return [

@@ -151,6 +151,7 @@ def set_value(
     # The relay knows it already: the apps get it with the next apply. What it takes to log in at
     # the repository of backups is read there at each use.
     others = (SITE, BACKUP)
+    vault_only = vault_only or (rule is not None and rule.optional)
     vault_only = vault_only or secret == mail.PASSWORD or (app in others and secret != PASSWORD)
     at_proxy = isinstance(rule, access.Login)
     vault_only = vault_only or at_proxy

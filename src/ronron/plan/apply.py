@@ -205,7 +205,8 @@ def make_secrets(session: Session, app: App, recipe: Recipe, missing: Iterable[s
     made = {
         name: generate(rule.length, rule.alphabet)
         for name, rule in recipe.extension.secrets.items()
-        if name not in secrets.values and not (rule.provided or mail.is_relays(recipe, name))
+        if name not in secrets.values
+        and not (rule.provided or rule.optional or mail.is_relays(recipe, name))
     }
     # Also without any: the names of Docker secrets are made with the file's salt.
     if made or (recipe.extension.secrets and not session.vault.exists(app.name)):

@@ -15,7 +15,7 @@ from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog import mail
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, Stack, render
-from ronron.errors import RonronError
+from ronron.errors import OperatorError, RonronError
 from ronron.events import step
 from ronron.plan.backups import hidden, protected, restic, storage
 from ronron.plan.clearing import LOCK, clear, clear_app
@@ -47,8 +47,13 @@ def drill(session: Session, names: Sequence[str] = (), *, seconds: float) -> tup
     were killed. Raises RonronError when there is no swarm, or another drill is being held.
     """
     for name in names:
-        session.loaded.app(name)
-    chosen = list(names) or [name for name in session.loaded.apps if name not in PLATFORM]
+        if _of_servers(session, session.loaded.app(name)):
+            raise OperatorError(f"{name} looks at the servers themselves: it cannot be drilled")
+    chosen = list(names) or [
+        name
+        for name, app in session.loaded.apps.items()
+        if name not in PLATFORM and not _of_servers(session, app)
+    ]
     with lock(session.manager, "ronron drill", LOCK), engine_of(session.manager) as engine:
         clear(session, engine)
         swarm = state.observe(engine)
@@ -65,6 +70,12 @@ def drill(session: Session, names: Sequence[str] = (), *, seconds: float) -> tup
             done.append(_one(session, engine, swarm, repo, newest.get(name), name, seconds))
             record(session.manager, [done[-1].found], session.loaded.apps)
     return tuple(done)
+
+
+def _of_servers(session: Session, app: App) -> bool:
+    """Whether the app looks at the servers themselves: aside it would see them as well."""
+    extension = recipe_of(app, session.loaded, session.catalog).extension
+    return bool(extension.docker_socket or extension.host_paths)
 
 
 def _one(

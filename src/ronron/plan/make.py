@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from ronron.catalog import access, mail
+from ronron.catalog import access, alerting, mail
 from ronron.catalog.recipe import Catalog, Recipe, read_text
 from ronron.catalog.render import (
     PLATFORM,
@@ -90,7 +90,8 @@ def recipe_of(app: App, loaded: LoadedSite, catalog: Catalog) -> Recipe:
         return access.with_logins(plain, app)
     assert app.recipe is not None  # noqa: S101 - the model has one of the two
     try:
-        return access.with_logins(catalog.find(app.recipe), app)
+        found = alerting.with_authority(catalog.find(app.recipe), loaded)
+        return access.with_logins(found, app)
     except SiteError:
         raise
     except OperatorError as error:
@@ -107,7 +108,8 @@ def rendered(
         name: secrets.digest_name(app.name, name)
         if secrets and name in known
         else f"{app.name}_{name}_{NEW}"
-        for name in recipe.extension.secrets
+        for name, rule in recipe.extension.secrets.items()
+        if name in known or not rule.optional
     }
     missing = tuple(
         name for name in names if name not in known and not mail.is_relays(recipe, name)

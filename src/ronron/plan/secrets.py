@@ -58,6 +58,8 @@ def fixed(recipe: Recipe, name: str) -> str:
         return rule.permanent
     if mail.is_relays(recipe, name):
         return "the relay says what it is"
+    if rule.optional:
+        return "it is another's"
     if rule.rotate is None and (service := _database_that_reads(recipe, name)):
         return f"the recipe does not say how the database of {service} learns a new value"
     return ""
@@ -148,8 +150,8 @@ def _missing(loaded: LoadedSite, recipe: Recipe, app: str, vault: Vault) -> Iter
         known = vault.read(app).values
     except RonronError:
         return  # told already
-    for name in rules:
-        if name not in known and not mail.is_relays(recipe, name):
+    for name, rule in rules.items():
+        if name not in known and not (rule.optional or mail.is_relays(recipe, name)):
             yield Problem(file, name, "is missing", from_git)
     if app in loaded.apps:
         try:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from ronron.errors import OperatorError
 from ronron.site import values
+from ronron.site.alerts import Alerts
 from ronron.site.audit import Audit
 from ronron.site.backup import AppBackup, Backup
 from ronron.site.fields import (
@@ -207,6 +208,9 @@ class Site(Model):
         default=Hardening(), description="How the servers are closed beside the firewall."
     )
     audit: Audit = Field(default=Audit(), description="What the audit takes for wrong.")
+    alerts: Alerts = Field(
+        default=Alerts(), description="From when on something is wrong, and who is told."
+    )
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )

@@ -70,6 +70,15 @@ class Part:
     files: tuple[File, ...] = ()
     services: tuple[str, ...] = ()
 
+    def __add__(self, other: Part) -> Part:
+        """What both want."""
+        return Part(
+            self.packages + other.packages,
+            self.folders + other.folders,
+            self.files + other.files,
+            self.services + other.services,
+        )
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -77,7 +86,7 @@ class Declared:
 
     `hosts` has every server's names, full name first, after its address, which is empty when it
     was not found. `subnet` is the site's network, which Docker's own bridges stay clear of.
-    `packages` are what its roles need beside Docker, `part` what the shared storage does. This
+    `packages` are what its roles need beside Docker, `part` what the parts of the platform do. This
     travels to the worker on its standard input.
     """
 

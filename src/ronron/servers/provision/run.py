@@ -20,6 +20,7 @@ from ronron.servers.connections import Connections
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup
 from ronron.servers.process import last_lines
+from ronron.servers.provision import monitored
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -96,7 +97,7 @@ def declare(
             docker=site.docker.packages,
             registry=registry,
             packages=_packages(site, server),
-            part=gluster.part(site, name, storage),
+            part=monitored.part() + gluster.part(site, name, storage),
         )
         for name, server in site.servers.items()
     }

@@ -1,0 +1,1 @@
+"""Figures of the swarm for Prometheus, and messages of Alertmanager to people."""

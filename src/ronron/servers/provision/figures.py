@@ -1,0 +1,99 @@
+"""Runs on a server every few minutes: writes figures that only root can read for Prometheus.
+
+Stands alone: Python 3.9 and its standard library. It writes `server.prom` in the folder of metrics:
+upgrades that wait, whether a reboot is needed, bans of the last ten minutes; and on the manager the
+last drill of each app.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+METRICS = Path("/var/lib/ronron/metrics")
+DRILLS = Path("/var/lib/ronron/drills.json")
+BANS = Path("/var/lib/fail2ban/fail2ban.sqlite3")
+LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/dpkg/status"))
+REBOOT = (Path("/run/reboot-required"), Path("/var/run/reboot-required"))
+PERIOD = 600
+
+
+def upgrades(simulated: str) -> Iterator[str]:
+    """What `apt-get --simulate upgrade` printed, counted: all packages, and security's."""
+    lines = [line for line in simulated.splitlines() if line.startswith("Inst ")]
+    security = [line for line in lines if re.search(r"\([^)]*security", line, re.I)]
+    for kind, found in (("all", lines), ("security", security)):
+        yield f'server_upgrades_pending{{kind="{kind}"}} {len(found)}'
+
+
+def known(before: str, written: float) -> list[str]:
+    """The upgrades as counted before, empty when packages or lists changed since."""
+    if any(path.exists() and path.stat().st_mtime > written for path in LISTS):
+        return []
+    return [line for line in before.splitlines() if line.startswith("server_upgrades_pending")]
+
+
+def bans(path: Path, now: float) -> Iterator[str]:
+    """How many addresses fail2ban banned in the last ten minutes."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+            query = "SELECT count(*) FROM bans WHERE timeofban > ?"
+            found = database.execute(query, (now - PERIOD,)).fetchone()
+    except sqlite3.Error:
+        return
+    yield f"server_bans_recent {found[0]}"
+
+
+def drills(text: str) -> Iterator[str]:
+    """When each app's last drill began, and whether it passed."""
+    try:
+        rows = [
+            (app, datetime.fromisoformat(one["at"]), one["passed"])
+            for app, one in json.loads(text).items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    for app, at, passed in rows:
+        yield f'ronron_drill_timestamp_seconds{{app="{app}"}} {at.timestamp():.0f}'
+        yield f'ronron_drill_passed{{app="{app}"}} {int(bool(passed))}'
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def main() -> None:
+    """Write the file whole."""
+    METRICS.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = METRICS / "server.prom"
+    counted = known(_read(path), path.stat().st_mtime) if path.exists() else []
+    if not counted:
+        argv = ["apt-get", "--simulate", "-o", "Debug::NoLocking=true", "upgrade"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        counted = list(upgrades(done.stdout)) if done.returncode == 0 else []
+    lines = [
+        *counted,
+        f"server_reboot_required {int(any(path.exists() for path in REBOOT))}",
+        *bans(BANS, time.time()),
+        *drills(_read(DRILLS)),
+    ]
+    new = path.with_suffix(".new")
+    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main()

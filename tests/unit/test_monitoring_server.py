@@ -1,0 +1,101 @@
+"""A server's own figures: containers, network, what its jobs leave, upgrades, bans, drills."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ronron.catalog.recipes.monitoring.image import server
+from ronron.servers.provision import figures
+
+ID = "ab" * 32
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_containers_of_control_groups_of_version_2(tmp_path: Path) -> None:
+    group = tmp_path / "system.slice" / f"docker-{ID}.scope"
+    write(group / "cpu.stat", "usage_usec 2500000\nuser_usec 1\n")
+    write(group / "memory.current", "3000\n")
+    write(group / "memory.stat", "anon 1\ninactive_file 1000\n")
+    write(group / "memory.max", "max\n")
+    write(group / "memory.events", "oom 3\noom_kill 2\n")
+    assert list(server.unified(tmp_path)) == [
+        f'container_cpu_usage_seconds_total{{id="{ID}"}} 2.5',
+        f'container_memory_working_set_bytes{{id="{ID}"}} 2000',
+        f'container_oom_events_total{{id="{ID}"}} 2',
+    ]
+
+
+def test_containers_of_control_groups_of_version_1(tmp_path: Path) -> None:
+    write(tmp_path / "cpuacct/docker" / ID / "cpuacct.usage", "1500000000\n")
+    memory = tmp_path / "memory/docker" / ID
+    write(memory / "memory.usage_in_bytes", "3000\n")
+    write(memory / "memory.stat", "total_inactive_file 4000\n")
+    write(memory / "memory.limit_in_bytes", "67108864\n")
+    write(memory / "memory.oom_control", "oom_kill_disable 0\noom_kill 1\n")
+    assert list(server.legacy(tmp_path)) == [
+        f'container_cpu_usage_seconds_total{{id="{ID}"}} 1.5',
+        f'container_memory_working_set_bytes{{id="{ID}"}} 0',
+        f'container_spec_memory_limit_bytes{{id="{ID}"}} 67108864',
+        f'container_oom_events_total{{id="{ID}"}} 1',
+    ]
+
+
+def test_network_without_containers_interfaces(tmp_path: Path) -> None:
+    rows = (
+        "a\nb\n    lo: 1 0 0 0 0 0 0 0 1 0\n  eth0: 7 0 0 0 0 0 0 0 9 0\nvetha: 1 0 0 0 0 0 0 0 1"
+    )
+    write(tmp_path / "1/net/dev", rows)
+    assert list(server.network(tmp_path)) == [
+        'server_network_receive_bytes_total{device="eth0"} 7',
+        'server_network_transmit_bytes_total{device="eth0"} 9',
+    ]
+
+
+def test_a_line_that_is_no_figure_spoils_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "backup.prom", '# HELP a b\na{app="x y"} 1\nnonsense\nb 2.5\n\n')
+    found = list(server.left(tmp_path))
+    assert found[:3] == ["# HELP a b", 'a{app="x y"} 1', "b 2.5"]
+    assert found[3].startswith('server_metrics_file_changed_seconds{file="backup"} ')
+
+
+def test_upgrades_that_wait_are_counted() -> None:
+    simulated = (
+        "NOTE: This is only a simulation!\n"
+        "Inst libssl3 [3.5.1-1] (3.5.1-1+deb13u1 Debian-Security:13/stable-security [amd64])\n"
+        "Inst vim [1] (2 Debian:13.8/stable [amd64])\n"
+        "Conf vim (2 Debian:13.8/stable [amd64])\n"
+    )
+    assert list(figures.upgrades(simulated)) == [
+        'server_upgrades_pending{kind="all"} 2',
+        'server_upgrades_pending{kind="security"} 1',
+    ]
+
+
+def test_bans_of_the_last_ten_minutes_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "fail2ban.sqlite3"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE bans (jail TEXT, ip TEXT, timeofban INTEGER)")
+        rows = [
+            ("sshd", "192.0.2.1", 1000),
+            ("sshd", "192.0.2.2", 1500),
+            ("sshd", "192.0.2.3", 1600),
+        ]
+        database.executemany("INSERT INTO bans VALUES (?, ?, ?)", rows)
+        database.commit()
+    assert list(figures.bans(path, 1650.0)) == ["server_bans_recent 2"]
+    assert list(figures.bans(tmp_path / "none", 1650.0)) == []
+
+
+def test_drills_become_figures_and_a_damaged_file_none() -> None:
+    text = '{"blog": {"at": "2026-11-27T08:00:00+00:00", "passed": false, "reason": "empty"}}'
+    assert list(figures.drills(text)) == [
+        'ronron_drill_timestamp_seconds{app="blog"} 1795766400',
+        'ronron_drill_passed{app="blog"} 0',
+    ]
+    assert list(figures.drills("{")) == []

@@ -1,0 +1,198 @@
+"""The watch: the swarm as figures and targets, and messages to people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ronron.catalog.recipes.monitoring.image.watch import swarm
+from ronron.catalog.recipes.monitoring.image.watch.__main__ import deliver
+from ronron.catalog.recipes.monitoring.image.watch.channels import channels
+from ronron.catalog.recipes.monitoring.image.watch.engine import unframed
+from ronron.catalog.recipes.monitoring.image.watch.messages import Message, compose
+from ronron.catalog.recipes.monitoring.image.watch.swarm import Memory, Swarm
+
+
+def node(name: str, state: str = "ready", **manager: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ID": f"id-{name}",
+        "Description": {"Hostname": name},
+        "Spec": {"Role": "manager" if manager else "worker", "Availability": "active"},
+        "Status": {"State": state},
+    }
+    return found | ({"ManagerStatus": manager} if manager else {})
+
+
+def service(app: str, name: str, mode: dict[str, Any], **labels: str) -> dict[str, Any]:
+    spec = {"Name": f"{app}_{name}", "Labels": {"ronron.app": app, **labels}, "Mode": mode}
+    return {"ID": f"{app}_{name}", "Spec": spec}
+
+
+def task(
+    of: str,
+    place: str,
+    state: str = "running",
+    *,
+    wanted: str = "running",
+    at: int = 1,
+    code: int = 0,
+) -> dict[str, Any]:
+    return {
+        "ID": f"{of}-{place}-{at}",
+        "ServiceID": of,
+        "NodeID": f"id-{place}",
+        "DesiredState": wanted,
+        "UpdatedAt": f"2026-11-27T08:00:{at:02}Z",
+        "Status": {"State": state, "ContainerStatus": {"ContainerID": f"c{at}", "ExitCode": code}},
+        "NetworksAttachments": [{"Network": {"ID": "n1"}, "Addresses": [f"10.0.0.{at}/24"]}],
+    }
+
+
+REPLICATED = {"Replicated": {"Replicas": 2}}
+NETWORK = {
+    "Id": "n1",
+    "Name": "blog_default",
+    "Driver": "overlay",
+    "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]},
+}
+
+
+def seen(*tasks: dict[str, Any], two: str = "ready") -> Swarm:
+    web = service("blog", "web", REPLICATED, **{swarm.URL_LABEL: "https://blog.example.org/health"})
+    everywhere = service("monitoring", "node", {"Global": {}})
+    aside = {"ID": "d", "Spec": {"Name": "drill_web", "Labels": {}, "Mode": REPLICATED}}
+    nodes = (node("one", Reachability="reachable"), node("two", two))
+    return Swarm(nodes, (web, everywhere, aside), tasks, (NETWORK,))
+
+
+def figures(found: Swarm, memory: Memory) -> dict[str, float]:
+    return {
+        f"{name} {' '.join(value for key, value in labels.items() if key != 'id')}".strip(): value
+        for name, labels, value in swarm.samples(found, memory)
+    }
+
+
+def test_a_service_is_counted_and_named_with_where_it_runs() -> None:
+    memory = Memory()
+    found = seen(task("blog_web", "one"), task("blog_web", "two", "starting", at=2))
+    memory.learn(found)
+    values = figures(found, memory)
+    assert values["ronron_service_replicas_wanted blog web one"] == 2
+    assert values["ronron_service_replicas_running blog web one"] == 1
+    assert not [name for name in values if "drill" in name]
+    assert values["ronron_task_info blog web one"] == 1
+    assert values["ronron_server_ready one manager"] == 1
+    assert values["ronron_manager_reachable one"] == 1
+    # Two tasks, and an address for each of the two servers.
+    assert values["ronron_network_addresses_used blog_default"] == 4
+    assert values["ronron_network_addresses_total blog_default"] == 253
+
+
+def test_a_service_that_stopped_is_still_named_with_where_it_ran() -> None:
+    memory = Memory()
+    memory.learn(seen(task("blog_web", "two")))
+    gone = seen(two="down")
+    memory.learn(gone)
+    values = figures(gone, memory)
+    assert values["ronron_service_replicas_running blog web two"] == 0
+    assert values["ronron_server_ready two worker"] == 0
+    assert swarm.pages(gone, memory) == [
+        {
+            "targets": ["https://blog.example.org/health"],
+            "labels": {"app": "blog", "service": "web", "server": "two"},
+        }
+    ]
+
+
+def test_failures_are_counted_once_and_old_ones_not() -> None:
+    memory = Memory()
+    old = task("blog_web", "one", "failed", wanted="shutdown", at=1)
+    memory.learn(seen(old))
+    killed = task("blog_web", "one", "failed", wanted="shutdown", at=2, code=137)
+    for _ in range(2):
+        memory.learn(seen(old, killed))
+    memory.learn(seen(killed, task("blog_web", "one", "failed", wanted="shutdown", at=3, code=1)))
+    assert memory.failed == {"blog_web": 2}
+    assert memory.killed == {"blog_web": 1}
+
+
+def test_an_exporter_is_found_on_every_server_by_its_name() -> None:
+    found = seen(task("monitoring_node", "one", at=3), task("monitoring_node", "two", at=4))
+    assert swarm.exporters(found, "monitoring_node", 9100) == [
+        {"targets": ["10.0.0.3:9100"], "labels": {"server": "one"}},
+        {"targets": ["10.0.0.4:9100"], "labels": {"server": "two"}},
+    ]
+
+
+def test_figures_are_written_in_prometheus_format() -> None:
+    samples = [
+        swarm.Sample("a", {"x": 'say "hi"\n'}, 0.5),
+        swarm.Sample("b", {}, 1795766400),
+    ]
+    assert swarm.text(samples) == 'a{x="say \\"hi\\"\\n"} 0.5\nb{} 1795766400\n'
+
+
+def test_log_frames_become_lines() -> None:
+    def frame(text: bytes) -> bytes:
+        return b"\x01\0\0\0" + len(text).to_bytes(4, "big") + text
+
+    assert unframed(frame(b"one\ntw") + frame(b"o\x1b[0m\n\n")) == ["one", "two[0m"]
+
+
+ALERT = {
+    "status": "firing",
+    "labels": {"alertname": "AppNotAnswering", "app": "blog", "service": "web", "server": "one"},
+    "annotations": {
+        "summary": "blog does not answer",
+        "description": "HTTP status 502",
+        "command": "ronron logs blog",
+    },
+    "startsAt": "2026-11-27T08:00:00.123Z",
+    "endsAt": "0001-01-01T00:00:00Z",
+}
+
+
+def test_a_message_says_what_where_since_when_the_last_lines_and_what_to_do() -> None:
+    asked = []
+
+    def logs(name: str, count: int) -> list[str]:
+        asked.append((name, count))
+        return ["cannot open the database"]
+
+    message = compose({"alerts": [ALERT, ALERT]}, "cats", logs)
+    assert message.subject == "[cats] FIRING: blog does not answer (and 1 more)"
+    assert asked == [("blog_web", 5)] * 2
+    assert message.text.split("\n\n")[0].splitlines() == [
+        "FIRING: blog does not answer",
+        "app: blog",
+        "server: one",
+        "since: 2026-11-27 08:00:00 UTC",
+        "why: HTTP status 502",
+        "next: ronron logs blog",
+        "last lines of its log:",
+        "  cannot open the database",
+    ]
+    assert not message.resolved
+
+
+def test_a_message_says_what_is_over() -> None:
+    over = {**ALERT, "status": "resolved", "endsAt": "2026-11-27T08:05:00Z"}
+    message = compose({"alerts": [over]}, "cats", lambda name, count: [])
+    assert message.subject == "[cats] RESOLVED: blog does not answer"
+    assert "from 2026-11-27 08:00:00 UTC to 2026-11-27 08:05:00 UTC" in message.text
+    assert message.resolved
+
+
+def test_a_channel_that_fails_keeps_no_other_from_sending(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ronron.catalog.recipes.monitoring.image.watch.channels.SECRETS", tmp_path)
+    (tmp_path / "slack_url").write_text("file:///etc/passwd\n")
+    found = channels({"email": ["a@example.org"]}, {"MAIL_FROM": "b@example.org"})
+    result = deliver(Message("s", "t", False), found)
+    assert result == {
+        "email": "OSError: the site has no mail relay: set mail in ronron.yml",
+        "slack": "OSError: its URL begins neither with https:// nor with http://",
+    }
