@@ -53,6 +53,15 @@ def alerts(operator: Operator) -> list[tuple[str, str]]:
     return [(a["kind"], a["text"]) for a in found["alerts"] if a["app"] in ("", "shelf")]
 
 
+def running(operator: Operator) -> bool:
+    """Whether every service runs as many tasks as it shall."""
+    words = ["docker", "service", "ls", "--format", "{{.Replicas}}"]
+    container = operator.lab.server("manager").container
+    done = subprocess.run(["docker", "exec", container, *words], capture_output=True, text=True)
+    counts = [line.split()[0].split("/") for line in done.stdout.splitlines()]
+    return done.returncode == 0 and bool(counts) and all(have == of for have, of in counts)
+
+
 @contextmanager
 def gone(operator: Operator, server: str) -> Iterator[None]:
     """A server loses its power, and comes back at the end."""
@@ -61,8 +70,8 @@ def gone(operator: Operator, server: str) -> Iterator[None]:
         yield
     finally:
         lab.start_server(operator.lab, server)
-        # Nothing answers before the swarm has its manager again.
-        eventually(lambda: operator.start("plan").wait(300) == 0, 300)
+        # Nothing answers before the swarm has its manager again, and all tasks.
+        eventually(lambda: running(operator), 300)
 
 
 def test_redis_and_sqlite_come_back_as_they_were(kept: Operator, stores: str) -> None:
@@ -116,7 +125,7 @@ def test_a_repository_that_goes_away_half_way(kept: Operator) -> None:
         full = int(kept.on("worker-1", *size))
         process = kept.start("backup", "shelf")
         eventually(lambda: int(kept.on("worker-1", *size)) > full + 16, 240)
-        kept.on("worker-1", "sh", "-c", "pkill -KILL -f sftp-server")
+        kept.on("worker-1", "pkill", "-KILL", "sftp-server")
         _, err = process.communicate(timeout=300)
         assert process.returncode == 1, err
         assert "error: shelf: restic backup failed" in err
@@ -235,6 +244,12 @@ def test_a_damaged_pack_is_found_and_other_snapshots_are_whole(kept: Operator) -
         kept.on("manager", "cp", "/srv/pack", pack)
         remove(kept, "damaged.bin")
     kept.ronron("backup", "check", "--read", "100%")
+    assert alerts(kept) == []
+    back_up(kept)
+    ((kind, text),) = alerts(kept)
+    assert kind == "shrunk"
+    assert "the last one 20.0 MiB" in text
+    back_up(kept)
     assert alerts(kept) == []
 
 

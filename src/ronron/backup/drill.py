@@ -141,9 +141,14 @@ def hold(
     if rules:
         with clock.phase("load"), step(report, "load", app.name):
             services = {rule.service or name for name, rule in rules.items()}
+            for name, rule in rules.items():
+                if rule.restores_files:
+                    _load_files(place, app, name, databases[name], folders, told)
             aside.start(place.docker, place.manager, copy, services, DATABASE_SECONDS, report)
             network = aside.network_of(place.docker, app.name)
             for name, rule in rules.items():
+                if rule.restores_files:
+                    continue
                 dump.load(
                     place.docker, aside.name_of(app.name), name, rule, databases[name], network,
                     told,
@@ -154,6 +159,25 @@ def hold(
     with clock.phase("start"), step(report, "start", app.name):
         aside.start(place.docker, place.manager, copy, None, seconds, report)
         _ask(place.server, app, stack, seconds)
+
+
+def _load_files(
+    place: Place, app: Protected, name: str, folder: str, folders: Mapping[str, str], told: Report
+) -> None:
+    """Put a database that is a file where the copy of its service will find it."""
+    rule = app.recipe.extension.databases[name]
+    volume = next(v for v in app.volumes if v.name == rule.volume)
+    where = dump.Place(
+        place.server,
+        dump.STORAGE,
+        f"{app.name}_{volume.name}",
+        folders[volume.name],
+        (volume.uid, volume.gid),
+        app.tools.get(rule.image, ""),
+    )
+    dump.load_files(
+        place.docker, place.server, app.name, name, rule, folder, where, told, what="drill"
+    )
 
 
 def _proves_something(app: Protected, checks: Mapping[str, Check]) -> None:

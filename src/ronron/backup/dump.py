@@ -227,18 +227,20 @@ def load_files(
     folder: str,
     place: Place,
     report: Report,
+    what: str = "load",
 ) -> None:
     """Restore the dump `dump` in `folder` on the storage server into the empty folder of `place`,
-    without a database that runs: what is one file is put there."""
+    without a database that runs: what is one file is put there. `what` begins the job's name."""
     with step(report, f"load {name}", app):
         if place.holder.name != storage.name:
             _work(place.holder, app, folder, place.owner)
             carry(storage, f"{folder}/dump", place.holder, f"{folder}/dump")
             uid, gid = place.owner
             place.holder.run(["chown", f"{uid}:{gid}", f"{folder}/dump"])
+        service, command = database.service or name, _loading(database)
         job = jobs.Job(
-            app, database.service or name, f"load-{name}", _loading(database), folder, place.label,
-            image=place.image, folders={place.volume: place.folder},
+            app, service, f"{what}-{name}", command, folder, place.label, image=place.image,
+            folders={place.volume: place.folder},
         )  # fmt: skip
         jobs.run(docker, job, SECONDS)
 

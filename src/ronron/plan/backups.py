@@ -21,7 +21,7 @@ from ronron.backup.restore import tidy
 from ronron.backup.state import TOLERANCE, Checked, utcnow
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
-from ronron.events import step
+from ronron.events import Event, step
 from ronron.plan import interrupted, watching
 from ronron.plan.carry import HERE
 from ronron.plan.clearing import clear_unless_held
@@ -165,7 +165,20 @@ def _take_back(session: Session) -> None:
 def _keep(
     session: Session, swarm: SwarmState, began: datetime, results: Sequence[Backed | Failed]
 ) -> None:
-    """Look at what the repository holds now, and keep on the manager what was seen and tried."""
+    """Look at what the repository holds now, and keep on the manager what was seen and tried.
+
+    That it cannot be kept is told; it changes nothing of what was done.
+    """
+    try:
+        _write(session, swarm, began, results)
+    except RonronError as error:
+        told = Event("keep what was seen", session.manager.name, detail=str(error))
+        session.report(told)
+
+
+def _write(
+    session: Session, swarm: SwarmState, began: datetime, results: Sequence[Backed | Failed]
+) -> None:
     seen = watching.read(session.manager).model_copy(update={"skew": watching.skew(session)})
     with suppress(RonronError):
         seen = states.listed(seen, restic(session).snapshots(), utcnow())
