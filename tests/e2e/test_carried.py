@@ -71,6 +71,24 @@ def test_the_timer_makes_backups_without_the_operator(operator: Operator) -> Non
     )
 
 
+def test_the_managers_jobs_check_and_forget_and_leave_what_they_saw(operator: Operator) -> None:
+    for job in ("forget", "check"):
+        assert f"ronron-{job}.timer" in operator.on("manager", "systemctl", "list-timers", "--all")
+        operator.on("manager", "systemctl", "start", f"ronron-{job}.service")
+        left = json.loads(operator.on("manager", "cat", f"/var/lib/ronron/jobs/{job}.json"))
+        assert left["status"] == 0
+    seen = json.loads(operator.on("manager", "cat", "/var/lib/ronron/backups.json"))
+    assert (seen["checked"]["reads"], seen["checked"]["error"]) == ("5%", "")
+    assert seen["apps"]["hi"]["newest"]["id"]
+    assert operator.on("manager", "stat", "-c", "%a", "/var/lib/ronron/backups.json") == "600"
+    metrics = "/var/lib/ronron/metrics/backup.prom"
+    assert operator.on("manager", "stat", "-c", "%a", metrics) == "644"
+    assert 'ronron_backup_failed{app="hi"} 0' in operator.on("manager", "cat", metrics)
+    (hi,) = [one for one in json.loads(there(operator, "status", "--json"))["apps"]
+             if one["name"] == "hi"]  # fmt: skip
+    assert hi["snapshot"]
+
+
 def test_the_manager_cannot_open_the_apps_secrets_and_its_key_logs_in(
     operator: Operator,
 ) -> None:
