@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -26,7 +26,7 @@ from ronron.backup.app import BACKUPS, Protected, place_of
 from ronron.backup.journal import Journal, Swap
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog.render import ROOTS, Volume
-from ronron.errors import OperatorError, RonronError
+from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
 from ronron.swarm import converge, jobs
@@ -156,8 +156,10 @@ def kept(volume: Volume, stamp: str) -> str:
 
 
 def _clear(runner: Runner, *work: str) -> None:
-    if work:
-        runner.run(["rm", "-rf", "--one-file-system", "--", *work], check=False)
+    """Delete folders of a restore; what a server keeps that does not answer goes with the next."""
+    with suppress(ServerError):
+        if work:
+            runner.run(["rm", "-rf", "--one-file-system", "--", *work], check=False)
 
 
 def _left(runner: Runner, root: str, app: str) -> list[str]:
