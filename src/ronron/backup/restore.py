@@ -164,7 +164,8 @@ def _clear(runner: Runner, *work: str) -> None:
 
 def _left(runner: Runner, root: str, app: str) -> list[str]:
     """The folders of this app's restores that were killed: only one goes on at a time."""
-    stamp = "-[0-9]*T[0-9]*Z"
+    # To the digit: `blog` and `blog-2` are two apps.
+    stamp = f"-{'[0-9]' * 8}T{'[0-9]' * 6}Z"
     words = ("-mindepth", "1", "-maxdepth", "1", "-name", f"{app}{stamp}")
     return runner.run(["find", f"{root}/{RESTORING}", *words], check=False).text.splitlines()
 
