@@ -151,8 +151,13 @@ def changes(
     if found is None:
         yield from _new(wanted, seen)
     else:
-        yield from _members(wanted, *found, seen)
         yield from _settings(*found)
+    yield from _mounts(mounted)
+    if found is not None:
+        yield from _members(wanted, *found, seen)  # through a mount
+
+
+def _mounts(mounted: Mapping[str, str]) -> Iterator[StorageChange]:
     for name, state in mounted.items():
         if state == "absent":
             why = "the shared storage"
