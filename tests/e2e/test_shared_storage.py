@@ -1,0 +1,248 @@
+"""Files that three servers hold: one of the three is lost, comes back, and is lost for good."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from e2e.cloud import Operator, ask, eventually
+from ronron import lab
+from ronron.catalog.recipe import builtin_folder
+from ronron.lab.site import write_site
+from ronron.servers import gluster
+from ronron.servers.gluster import BRICK, SHARED, STATE, UNIT
+from ronron.site import yamltext
+from ronron.site.yamltext import Change
+
+pytestmark = pytest.mark.lab
+
+PREFIX = "shared"
+SERVERS = ("manager", "worker-1", "worker-2")
+RECIPE = f"""\
+x-ronron:
+  title: Writer
+  license: AGPL-3.0-or-later
+  web: {{service: web, port: 8080}}
+  volumes: {{data: {{class: files, uid: 65534, gid: 65534, mode: "0700"}}}}
+services:
+  web:
+    image: hello:1.0
+    build: {builtin_folder() / "hello"}
+    command: [python3, -B, /writer.py]
+    environment: {{SERVER: "{{{{.Node.Hostname}}}}"}}
+    user: "65534:65534"
+    configs: [{{source: writer, target: /writer.py}}]
+    volumes: ["data:/data"]
+    deploy:
+      placement: {{constraints: [node.role == worker]}}
+configs: {{writer: {{file: ./writer.py}}}}
+volumes: {{data: {{}}}}
+"""
+# Appends a number, waits for the disk, tells it; what it told is what must be there.
+APPEND = """
+import os, sys
+number = 0
+with open(sys.argv[1], "ab", buffering=0) as file:
+    while True:
+        number += 1
+        file.write(b"%d\\n" % number)
+        os.fsync(file.fileno())
+        print(number, flush=True)
+        if not sys.stdin.readline():
+            break
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Three servers with shared storage, and `writer`, an app that has a volume there."""
+    for name in lab.names():
+        prefix, _, process = name.partition("-")
+        if prefix == PREFIX and process.isdigit() and not Path("/proc", process).exists():
+            lab.down(name, keep_images=True)
+    name = f"{PREFIX}-{os.getpid()}"
+    folder, home = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home))
+        try:
+            operator = Operator(lab.up(name, 3), folder, home)
+            write_site(operator.lab, folder)
+            path = folder / "ronron.yml"
+            change = Change(("storage",), {"shared": "glusterfs"})
+            path.write_text(yamltext.apply(path.read_text(), [change], "ronron.yml"))
+            recipe = folder / "recipes" / "writer"
+            recipe.mkdir(parents=True)
+            (recipe / "stack.yml").write_text(RECIPE)
+            shutil.copy(Path(__file__).with_name("writer.py"), recipe)
+            operator.ronron("apply", "--yes")
+            operator.deploy("writer", "writer")
+            yield operator
+        finally:
+            lab.down(name, keep_images=True)
+
+
+class Writing:
+    """A visitor who adds one line after the other, and remembers those that were acknowledged."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.acknowledged: set[int] = set()
+        self.over = threading.Event()
+        self.number = 0
+
+    def run(self) -> None:
+        while not self.over.wait(0.02):
+            self.number += 1
+            with suppress(OSError):
+                if ask(self.operator, "writer", f"/add/{self.number}").status == 200:
+                    self.acknowledged.add(self.number)
+
+    def more(self, since: int = 0) -> int:
+        """How many lines beyond number `since` were acknowledged."""
+        return sum(1 for number in list(self.acknowledged) if number > since)
+
+
+@contextmanager
+def writing(operator: Operator) -> Iterator[Writing]:
+    """A visitor writes while the context lasts."""
+    visitor = Writing(operator)
+    thread = threading.Thread(target=visitor.run)
+    thread.start()
+    try:
+        yield visitor
+    finally:
+        visitor.over.set()
+        thread.join()
+
+
+def node_of(operator: Operator) -> str:
+    """The server on which the writer runs."""
+    form = ("--filter", "desired-state=running", "--format", "{{.Node}} {{.CurrentState}}")
+    listing = operator.on("manager", "docker", "service", "ps", "writer_web", *form)
+    running = [line.split()[0] for line in listing.splitlines() if " Running" in line]
+    return running[0] if running else ""
+
+
+def copies(operator: Operator) -> set[str]:
+    """The digests of the log in the three copies: one when they are equal."""
+    found = set()
+    for server in SERVERS:
+        command = f"cat {BRICK}/writer/data/log | sha256sum"
+        found.add(operator.on(server, "sh", "-c", command))
+    return found
+
+
+def healed(operator: Operator) -> bool:
+    """Whether all three copies are connected, and none is behind."""
+    with lab.connections(operator.lab) as servers:
+        servers.open(["manager"])
+        found = gluster.copies(servers["manager"])
+    return len(found) == 3 and all(one.behind == 0 and one.split == 0 for one in found)
+
+
+def lines(operator: Operator) -> set[int]:
+    return {
+        int(line) for line in operator.on("manager", "cat", f"{SHARED}/writer/data/log").split()
+    }
+
+
+def test_the_second_apply_changes_nothing_and_every_server_has_the_files(cloud: Operator) -> None:
+    assert cloud.plan() == []
+    for server in SERVERS:
+        assert cloud.on(server, "stat", "-c", "%a %u", f"{SHARED}/writer/data") == "700 65534"
+    assert ask(cloud, "writer", "/add/0").status == 200
+    eventually(lambda: len(copies(cloud)) == 1)
+
+
+def test_only_the_sites_servers_can_have_the_files(cloud: Operator) -> None:
+    """Without the site's certificate a stranger gets neither the files nor who has them."""
+    script = (
+        "mkdir -p /tmp/stolen; mv /etc/ssl/glusterfs.pem /tmp/; "
+        "timeout 20 glusterfs --volfile-server=manager --volfile-id=/ronron /tmp/stolen; "
+        "ls /tmp/stolen; umount /tmp/stolen; mv /tmp/glusterfs.pem /etc/ssl/"
+    )
+    assert cloud.on("worker-2", "sh", "-c", f"({script}) 2>/dev/null") == ""
+
+
+def test_nothing_is_written_and_no_container_starts_where_the_storage_is_not_mounted(
+    cloud: Operator,
+) -> None:
+    server = node_of(cloud)
+    other = next(name for name in SERVERS[1:] if name != server)
+    image = cloud.on(
+        server, "docker", "ps", "--filter", "name=writer_web", "--format", "{{.Image}}"
+    )
+    cloud.on(other, "docker", "pull", image)
+    cloud.on(other, "systemctl", "stop", UNIT)
+    try:
+        options = "volume-opt=type=none,volume-opt=o=bind,volume-opt=device="
+        mount = f"type=volume,dst=/data,volume-driver=local,{options}{SHARED}/writer/data"
+        run = ("docker", "run", "--rm", "--mount", mount, image, "touch", "/data/beneath")
+        inside = ["docker", "exec", cloud.lab.server(other).container, *run]
+        started = subprocess.run(inside, capture_output=True, text=True)
+        assert started.returncode != 0
+        assert f"{SHARED}/writer/data" in started.stderr
+        assert "no such file or directory" in started.stderr
+        with pytest.raises(AssertionError, match="not permitted"):
+            cloud.on(other, "mkdir", f"{SHARED}/writer")
+        shown = [(c["where"], c["field"], c["after"]) for c in cloud.plan()]
+        assert shown == [(f"server {other}", SHARED, "mounted")]
+    finally:
+        cloud.ronron("apply", "--yes")
+    assert cloud.on(other, "ls", f"{SHARED}/writer") == "data"
+    assert cloud.plan() == []
+
+
+def test_a_server_is_lost_while_its_app_writes_and_comes_back(cloud: Operator) -> None:
+    victim = node_of(cloud)
+    log = f"{SHARED}/.beside"
+    append = ("sh", "-c", 'yes | python3 -c "$1" "$2"', "sh", APPEND, log)
+    inside = ["docker", "exec", cloud.lab.server("manager").container, *append]
+    beside = subprocess.Popen(inside, stdout=subprocess.PIPE, text=True)
+    told: list[int] = []
+    reading = threading.Thread(target=lambda: told.extend(map(int, beside.stdout or ())))
+    reading.start()
+    try:
+        with writing(cloud) as visitor:
+            eventually(lambda: visitor.more() > 20 and len(told) > 20, 120)
+            lab.stop_server(cloud.lab, victim)
+            before, number = len(told), visitor.number
+            # What was written on a server that is left goes on after a stall.
+            eventually(lambda: len(told) > before + 20, 120)
+            # And the app comes back by itself, on the other one, with what it had.
+            eventually(lambda: visitor.more(number) > 20, 180)
+            assert node_of(cloud) not in ("", victim)
+            lab.start_server(cloud.lab, victim)
+    finally:
+        cloud.on("manager", "pkill", "-x", "yes")
+        beside.wait()
+        reading.join()
+        if not cloud.lab.server(victim).running:
+            lab.start_server(cloud.lab, victim)
+    assert visitor.acknowledged <= lines(cloud), "every line that was acknowledged is there"
+    assert set(told) <= {int(line) for line in cloud.on("manager", "cat", log).split()}
+    cloud.ronron("apply", "--yes")
+    eventually(lambda: healed(cloud), 180)
+    assert len(copies(cloud)) == 1
+    assert cloud.plan() == []
+
+
+def test_a_server_that_lost_everything_gets_its_copy_again(cloud: Operator) -> None:
+    cloud.on("worker-2", "systemctl", "stop", "glusterd")
+    script = f"pkill -9 -x glusterfsd; rm -rf {STATE}/* {BRICK} && : > {STATE}/secure-access"
+    cloud.on("worker-2", "sh", "-c", script)
+    cloud.on("worker-2", "systemctl", "reset-failed", "glusterd")
+    cloud.on("worker-2", "systemctl", "start", "glusterd")
+    changes = [(c["where"], c["field"]) for c in cloud.plan()]
+    assert ("server worker-2", "copy of the shared files") in changes
+    cloud.ronron("apply", "--yes")
+    eventually(lambda: len(copies(cloud)) == 1, 180)
+    eventually(lambda: healed(cloud), 180)
+    assert cloud.plan() == []
