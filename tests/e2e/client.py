@@ -17,7 +17,7 @@ def deployed(operator: Operator, recipe: str, name: str, *options: str) -> Itera
     operator.deploy(recipe, name, "--timeout", "500", *options)
     client = httpx.Client(
         base_url=f"https://{name}.{operator.lab.domain}",
-        transport=_ToManager(operator),
+        transport=ToManager(operator),
         timeout=30,
     )
     try:
@@ -29,7 +29,7 @@ def deployed(operator: Operator, recipe: str, name: str, *options: str) -> Itera
         operator.ronron("remove", name, "--delete-data", "--yes")
 
 
-class _ToManager(httpx.HTTPTransport):
+class ToManager(httpx.HTTPTransport):
     """Requests go to the manager's address; its certificate must be the name's."""
 
     def __init__(self, operator: Operator) -> None:

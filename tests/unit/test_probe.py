@@ -126,6 +126,26 @@ def test_a_bad_status_is_told_with_the_proxys_last_lines(authority: Authority) -
     assert caught.value.details == ("I proxy",)
 
 
+def test_a_stranger_whom_the_proxy_refuses_has_an_answer(authority: Authority) -> None:
+    with (
+        https(authority.certificate(DOMAIN, EXPIRES)) as server,
+        served(Engine()) as address,
+        engine_of(address) as engine,
+    ):
+        server.status = 401
+        answer = probe.wait(
+            engine, "blog", DOMAIN, "/", address="127.0.0.1", port=server.port,
+            trust=authority.root, seconds=5, report=ignore, refusals=[401],
+        )  # fmt: skip
+        assert answer.status == 401
+        server.status = 403
+        with pytest.raises(RonronError, match="HTTP status 403"):
+            probe.wait(
+                engine, "blog", DOMAIN, "/", address="127.0.0.1", port=server.port,
+                trust=authority.root, seconds=0.1, report=ignore, refusals=[401],
+            )  # fmt: skip
+
+
 def test_what_the_acme_server_said_is_told_first(authority: Authority, tmp_path: Path) -> None:
     entry = {
         "providerName": "acme.acme",
