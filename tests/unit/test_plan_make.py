@@ -37,6 +37,8 @@ servers:
   master: {roles: [manager, storage]}
   worker-1: {}
   worker-2: {}
+firewall: {enabled: false}
+hardening: {ssh: false, bans: false}
 """
 RECIPE = """\
 x-ronron:

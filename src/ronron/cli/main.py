@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("ronron.cli.app:status", "Show how servers, apps and certificates are."),
         "top": ("ronron.cli.top:top", "Show what servers and apps use."),
         "alerts": ("ronron.cli.alerts:alerts", "Show and silence alerts, and try their channels."),
+        "bans": ("ronron.cli.bans:bans", "See who is banned from the servers, and lift bans."),
     },
     "Apps": {
         "deploy": ("ronron.cli.deploy:deploy", "Add an app, or update it, and wait for it."),

@@ -245,6 +245,43 @@ def activate(loaded: LoadedSite, name: str) -> None:
 
 
 @server.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--needed", is_flag=True, help="Those that want it after an upgrade.")
+@context.yes_option
+@context.with_site
+def restart(loaded: LoadedSite, names: Sequence[str], needed: bool, yes: bool) -> None:
+    """Restart servers one after the other, each drained first; workers come before managers.
+
+    With `hardening: {reboot: "03:30"}` in ronron.yml the manager does so by itself every night.
+    """
+    from ronron.plan import restarting
+    from ronron.plan.lock import lock
+    from ronron.plan.session import open_session
+
+    for name in names:
+        loaded.site.server(name)
+    if not names and not needed:
+        raise OperatorError("which server?", remedy="name some, or give --needed")
+    with output.reporter() as report, open_session(loaded, report) as session:
+        wanted = list(restarting.ordered(loaded.site, names))
+        if needed:
+            asked = restarting.needed(session)
+            wanted = [name for name in asked if not names or name in names]
+    if not wanted:
+        output.note("no server wants a restart")
+        return
+    output.confirm(f"Restart {', '.join(wanted)}, one after the other?", yes)
+    with (
+        output.reporter() as report,
+        open_session(loaded, report) as session,
+        lock(session.manager, "ronron server restart"),
+    ):
+        for name in wanted:
+            restarting.restart(session, name)
+            output.result(f"{name} is back")
+
+
+@server.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--forget", is_flag=True, help="Only remove it from the site's files.")
 @context.yes_option

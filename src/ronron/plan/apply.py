@@ -19,7 +19,7 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import carry, gluster, platform
+from ronron.plan import carry, defending, gluster, platform
 from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
@@ -113,7 +113,9 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
             storage=storage_access(session),
         )
         _raise(list(result.failures))
-        reality = observe(session.loaded, session.servers, report)
+        reality = observe(session.loaded, session.servers, session.report)
+    if plan.defence:
+        _raise(defending.carry_out(session, reality))
     if plan.provisioning.changes or plan.storage:
         gluster.bring(session, reality)
     if plan.provisioning.changes or plan.nodes or plan.storage:

@@ -15,7 +15,7 @@ from ronron.catalog.render import (
 )
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.plan import carry, gluster, moved, platform
+from ronron.plan import carry, defending, gluster, moved, platform
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
@@ -63,6 +63,7 @@ def make(
     whole = chosen is None
     return Plan(
         provisioning=provisioning,
+        defence=tuple(defending.changes(loaded, reality)) if whole else (),
         nodes=tuple(nodes.changes(loaded.site, reality.swarm, reality.facts)) if whole else (),
         storage=gluster.changes_of(loaded.site, reality) if whole else (),
         network=tuple(_network(loaded.site, reality)) if whole else (),

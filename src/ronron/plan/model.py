@@ -52,6 +52,7 @@ class Plan:
     """
 
     provisioning: ProvisioningPlan
+    defence: tuple[Change, ...] = ()
     nodes: tuple[NodeChange, ...] = ()
     storage: tuple[StorageChange, ...] = ()
     network: tuple[Change, ...] = ()
@@ -75,7 +76,7 @@ class Plan:
             for item in self.nodes
         ]
         apps = [change for app in self.apps for change in app.changes]
-        return (*servers, *storage, *nodes, *self.network, *apps, *self.carry)
+        return (*servers, *self.defence, *storage, *nodes, *self.network, *apps, *self.carry)
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -85,5 +86,5 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether nothing would be done."""
-        parts = (self.provisioning.changes, self.storage, self.nodes, self.network, self.apps)
-        return not any((*parts, self.carry))
+        servers = (self.provisioning.changes, self.defence, self.storage, self.nodes)
+        return not any((*servers, self.network, self.apps, self.carry))

@@ -12,6 +12,7 @@ from ronron.engine import client
 from ronron.errors import RonronError, ServerError
 from ronron.events import Report, step
 from ronron.servers.connections import Connections
+from ronron.servers.names import lookup_all
 from ronron.site.load import LoadedSite
 from ronron.swarm import facts as server_facts
 from ronron.swarm import state
@@ -23,11 +24,12 @@ DEFAULT_MTU = 1500
 @dataclass(frozen=True)
 class Reality:
     """The servers that answered, with what they know of the swarm; those that did not, with why;
-    and the swarm itself."""
+    the swarm itself; and every server's addresses: its own, and the one that its name has."""
 
     facts: Mapping[str, server_facts.ServerFacts] = field(default_factory=dict)
     failures: Mapping[str, RonronError] = field(default_factory=dict)
     swarm: state.SwarmState = field(default_factory=state.SwarmState)
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def link_mtu(self) -> int:
@@ -49,20 +51,27 @@ class Reality:
 def observe(loaded: LoadedSite, servers: Connections, report: Report) -> Reality:
     """Look at every server, and at the swarm through the first manager that has one."""
     interface = loaded.site.network.interface
-    with step(report, "look at the servers"), ThreadPoolExecutor(1) as threads:
+    site = loaded.site
+    named = {name: server.address for name, server in site.servers.items()}
+    with step(report, "look at the servers"), ThreadPoolExecutor(2) as threads:
         looking = threads.submit(
             servers.on_each,
             lambda runner: server_facts.read(
                 runner, interface, loaded.site.servers[runner.name].user
             ),
         )
+        asking = threads.submit(lookup_all, named, site.resolver)
         client.load()
         found, failures = looking.result()
+    addresses = {
+        name: (*facts.defence.addresses, *filter(None, [asking.result().get(name)]))
+        for name, facts in found.items()
+    }
     for server in loaded.site.managers:
         if server.name in found and found[server.name].manager:
             with engine_of(servers[server.name]) as engine:
-                return Reality(found, failures, state.observe(engine))
-    return Reality(found, failures)
+                return Reality(found, failures, state.observe(engine), addresses)
+    return Reality(found, failures, addresses=addresses)
 
 
 def observe_swarm(loaded: LoadedSite, servers: Connections, report: Report) -> Reality:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from ronron.errors import OperatorError
+from ronron.errors import OperatorError, RonronError
 
 SECONDS = 5.0
 """How long one look-up may take."""
@@ -29,6 +31,20 @@ def lookup(name: str, resolver: str | None = None) -> str:
     if is_address(name):
         return name
     return _ask(name, resolver) if resolver else _ask_this_computer(name)
+
+
+def lookup_all(addresses: Mapping[str, str], resolver: str | None = None) -> dict[str, str]:
+    """The IP addresses that servers have now, by server. Who is not found is missing."""
+
+    def find(address: str) -> str:
+        try:
+            return lookup(address, resolver)
+        except RonronError:
+            return ""
+
+    with ThreadPoolExecutor(max(1, len(addresses))) as threads:
+        found = dict(zip(addresses, threads.map(find, addresses.values()), strict=True))
+    return {name: address for name, address in found.items() if address}
 
 
 def _ask_this_computer(name: str) -> str:

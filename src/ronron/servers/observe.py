@@ -70,7 +70,7 @@ def _services(names: list[str]) -> dict[str, dict[str, Any]]:
         if unit.get("LoadState") == "loaded":
             tried = unit.get("ConditionTimestampMonotonic", "0") != "0"
             found[unit["Id"][: -len(".service")]] = {
-                "enabled": unit.get("UnitFileState") == "enabled",
+                "enabled": unit.get("UnitFileState") in ("enabled", "static"),
                 "active": unit.get("ActiveState") in ("active", "activating", "reloading"),
                 "since": started + int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
                 "unsuited": tried and unit.get("ConditionResult") == "no",

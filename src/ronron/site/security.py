@@ -140,6 +140,9 @@ class Hardening(Model):
         default=True,
         description="SSH by keys alone, for the site's user alone, with current ciphers.",
     )
+    ssh_users: Annotated[
+        tuple[Annotated[str, AfterValidator(values.user)], ...], Field(strict=False)
+    ] = Field(default=(), description="Who else may log in by SSH, besides the servers' `user`.")
     bans: bool = Field(
         default=True, description="fail2ban: who tries passwords or scans is banned for a while."
     )
@@ -153,11 +156,6 @@ class Hardening(Model):
         description="When servers that need it are restarted, one by one, drained first: `03:30`, "
         "in the manager's time zone; without it they are not.",
     )
-    user_namespaces: bool = Field(
-        default=False,
-        description="Map root in containers to a user without rights (`userns-remap`); "
-        "to be set before the first app is deployed.",
-    )
 
 
 @dataclass(frozen=True)
@@ -166,6 +164,7 @@ class DeclaredPort:
 
     `sources` are `any`, `servers` (the site's own), or addresses and networks. `declared` is
     where it is written, as file and path; empty for what ronron itself needs. ESP has no ports.
+    Of a `limited` one nobody may make too many connections.
     """
 
     protocol: Literal["tcp", "udp", "esp"]
@@ -174,6 +173,7 @@ class DeclaredPort:
     sources: tuple[str, ...]
     why: str
     declared: tuple[str, str] = ("", "")
+    limited: bool = False
 
     @property
     def text(self) -> str:
@@ -202,7 +202,8 @@ def declared_ports(site: Site, apps: Mapping[str, App]) -> dict[str, tuple[Decla
 def _own(site: Site, server: Server) -> Iterator[DeclaredPort]:
     """What ronron itself needs open on a server."""
     ssh = site.firewall.ssh_from
-    yield _port("tcp", server.port, ssh if ANY in ssh else (SERVERS, *ssh), "SSH")
+    who = ssh if ANY in ssh else (SERVERS, *ssh)
+    yield DeclaredPort("tcp", server.port, server.port, who, "SSH", limited=True)
     if server.name == site.manager.name:
         yield _port("tcp", 80, (ANY,), "the proxy: ACME, and a redirect to HTTPS")
         yield _port("tcp", 443, (ANY,), "the proxy: HTTPS")
@@ -225,7 +226,7 @@ def _storage(site: Site, server: Server) -> Iterator[tuple[Literal["tcp", "udp"]
         yield "tcp", 2049, 2049, "NFS"
     if shared == "glusterfs":
         yield "tcp", 24007, 24008, "GlusterFS"
-        yield "tcp", 49152, 49251, "GlusterFS's bricks"
+        yield "tcp", 49152, 60999, "GlusterFS's bricks"
 
 
 def _added(site: Site, server: Server) -> Iterator[DeclaredPort]:

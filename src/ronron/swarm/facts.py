@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from ronron.errors import OperatorError
 from ronron.servers import gluster
+from ronron.servers.defend import facts as defence_facts
+from ronron.servers.defend.facts import Defence
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
 
@@ -93,6 +95,7 @@ except KeyError:
 marked = read(home + "/.ssh/authorized_keys").splitlines()
 carried["authorized"] = [one for one in marked if " ronron-manager " in one]
 facts["clock"] = time.time()
+facts["defence"] = look_at_defence()
 print(json.dumps(facts))
 """
 
@@ -138,6 +141,7 @@ class ServerFacts:
     gluster: GlusterFacts = field(default_factory=GlusterFacts)
     kept: Mapping[str, str] = field(default_factory=dict)
     ahead: float = 0.0
+    defence: Defence = field(default_factory=Defence)
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -146,7 +150,8 @@ def read(runner: Runner, interface: str | None = None, user: str = "root") -> Se
 
     Raises OperatorError when the server has no such interface.
     """
-    script = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\n{_SCRIPT}"
+    given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\n"
+    script = f"{defence_facts.program()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
     if interface and interface not in answer["interfaces"]:
@@ -181,11 +186,16 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         if isinstance(told := answer.get("gluster"), dict)
         else GlusterFacts(),
         kept=_texts(answer.get("kept")),
+        defence=_defence(answer.get("defence")),
     )
 
 
 def _texts(answer: object) -> Mapping[str, str]:
     return {str(k): str(v) for k, v in answer.items()} if isinstance(answer, dict) else {}
+
+
+def _defence(answer: object) -> Defence:
+    return defence_facts.parse(answer) if isinstance(answer, dict) else Defence()
 
 
 def _carried(answer: object) -> Carried:

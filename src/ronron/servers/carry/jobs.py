@@ -34,9 +34,14 @@ class Job:
 
 def jobs(site: Site, apps: Iterable[App] = ()) -> tuple[Job, ...]:
     """The jobs of a site with these apps."""
-    if site.backup is None:
-        return ()
-    return tuple(_backups(site.backup, apps))
+    backups = _backups(site.backup, apps) if site.backup else ()
+    return (*backups, *_restarts(site.hardening.reboot))
+
+
+def _restarts(window: str | None) -> Iterable[Job]:
+    if window is not None:
+        command = ("server", "restart", "--needed", "--yes")
+        yield Job("restart", "restart servers that want it", command, f"*-*-* {window}:00", 0)
 
 
 def _backups(backup: Backup, apps: Iterable[App]) -> Iterable[Job]:

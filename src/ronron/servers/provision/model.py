@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ronron.errors import ServerError
 
@@ -51,33 +51,46 @@ class StorageAccess:
 
 @dataclass(frozen=True)
 class File:
-    """A file of root's; the content of a `secret` one is shown nowhere."""
+    """A file of root's; the content of a `secret` one is shown nowhere.
+
+    `service` is the one that is restarted when the file is newer.
+    """
 
     path: str
     content: str = field(repr=False)
     mode: int = 0o644
     why: str = ""
     secret: bool = False
+    service: str = ""
 
 
 @dataclass(frozen=True)
 class Part:
     """What one part of the platform wants on a server: folders (path, mode) before files, these
-    before packages, and services that are enabled and run."""
+    before packages, services that are enabled and run, and those that are stopped."""
 
     packages: tuple[str, ...] = ()
     folders: tuple[tuple[str, int], ...] = ()
     files: tuple[File, ...] = ()
     services: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
     def __add__(self, other: Part) -> Part:
-        """What both want."""
+        """Both parts, each thing once."""
         return Part(
-            self.packages + other.packages,
-            self.folders + other.folders,
-            self.files + other.files,
-            self.services + other.services,
+            packages=_joined(self.packages, other.packages),
+            folders=_joined(self.folders, other.folders),
+            files=_joined(self.files, other.files),
+            services=_joined(self.services, other.services),
+            stopped=_joined(self.stopped, other.stopped),
         )
+
+
+_Item = TypeVar("_Item")
+
+
+def _joined(one: tuple[_Item, ...], other: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    return tuple(dict.fromkeys((*one, *other)))
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,14 @@ class RunService:
     restart: bool = False
 
 
-Action = SetHostName | MakeFolder | WriteFile | FetchKey | Install | RunService
+@dataclass(frozen=True)
+class StopService:
+    """Stop a systemd service, and do not start it again."""
+
+    service: str
+
+
+Action = SetHostName | MakeFolder | WriteFile | FetchKey | Install | RunService | StopService
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ronron.servers.provision.model import (
     MakeFolder,
     RunService,
     SetHostName,
+    StopService,
     WriteFile,
 )
 from ronron.servers.ssh import WRITE_WHOLE
@@ -91,7 +92,15 @@ def _operation(action: Action) -> tuple[Any, dict[str, Any]]:
                 "_retry_delay": 10,
             }
         case RunService(service, restart):
-            return systemd.service, {"service": service, "enabled": True, "restarted": restart}
+            return systemd.service, {
+                "service": service,
+                "enabled": True,
+                "restarted": restart,
+                "daemon_reload": True,
+            }
+
+        case StopService(service):
+            return systemd.service, {"service": service, "enabled": False, "running": False}
 
 
 def _write(path: str, content: str, mode: int) -> StringCommand:

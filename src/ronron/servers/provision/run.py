@@ -7,18 +7,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ronron.errors import RonronError, ServerError
+from ronron.errors import ServerError
 from ronron.events import Event, Report, State, ignore
 from ronron.servers import gluster
 from ronron.servers.check import UnfitServer
 from ronron.servers.connections import Connections
+from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
-from ronron.servers.names import is_address, lookup
+from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
 from ronron.servers.provision import monitored
 from ronron.servers.provision.model import (
@@ -84,6 +84,8 @@ def declare(
     """
     site = loaded.site
     first = site.manager.name
+    ignored = (*sorted(set(addresses.values())), *site.firewall.trusted)
+    closed = closing(site.hardening, ignored)
     hosts = tuple(
         (addresses.get(name, ""), _names(server, registry if name == first else None))
         for name, server in site.servers.items()
@@ -97,7 +99,7 @@ def declare(
             docker=site.docker.packages,
             registry=registry,
             packages=_packages(site, server),
-            part=monitored.part() + gluster.part(site, name, storage),
+            part=monitored.part() + gluster.part(site, name, storage) + closed,
         )
         for name, server in site.servers.items()
     }
@@ -123,17 +125,8 @@ def _names(server: Server, registry: RegistryAccess | None) -> tuple[str, ...]:
 
 def _addresses(loaded: LoadedSite) -> dict[str, str]:
     """The servers' addresses now. Who is not found is missing: its connection says so."""
-
-    def find(server: Server) -> str:
-        try:
-            return lookup(server.address, loaded.site.resolver)
-        except RonronError:
-            return ""
-
     servers = loaded.site.servers
-    with ThreadPoolExecutor(max(1, len(servers))) as threads:
-        found = dict(zip(servers, threads.map(find, servers.values()), strict=True))
-    return {name: address for name, address in found.items() if address}
+    return lookup_all({n: one.address for n, one in servers.items()}, loaded.site.resolver)
 
 
 def _provision(

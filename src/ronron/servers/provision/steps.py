@@ -18,6 +18,7 @@ from ronron.servers.provision.model import (
     RunService,
     SetHostName,
     Step,
+    StopService,
     WriteFile,
 )
 
@@ -53,7 +54,7 @@ def query(declared: Declared) -> Query:
             *declared.packages,
             *declared.part.packages,
         ),
-        services=("docker", *TIME_DAEMONS, *declared.part.services),
+        services=("docker", *TIME_DAEMONS, *declared.part.services, *declared.part.stopped),
         files=(
             *(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
             *(file.path for file in declared.part.files if not file.secret),
@@ -120,7 +121,8 @@ class _Comparison:
     def __init__(self, declared: Declared, seen: Facts) -> None:
         self.declared = declared
         self.seen = seen
-        self.daemon_changed = False
+        self.changed: set[str] = set()
+        """Services whose files change."""
 
     def change(self, item: str, before: str, after: str, why: str = "", *lines: str) -> Change:
         return Change(self.declared.server, item, before, after, why, lines)
@@ -151,7 +153,7 @@ class _Comparison:
             yield from self.file(f"{CLOUD}/99-ronron.cfg", contents.CLOUD_INIT)
         addresses = [address for address, _ in declared.hosts]
         for step in self.file(DAEMON, contents.daemon_json(declared.subnet, addresses)):
-            self.daemon_changed = True
+            self.changed.add("docker")
             yield step
         yield from self.file(UPGRADES, contents.UPGRADES, why="security upgrades, without Docker")
         for path, content, mode in _certificates(declared):
@@ -159,7 +161,9 @@ class _Comparison:
         if declared.docker == "docker":
             yield from self.docker_source()
         for one in declared.part.files:
-            yield from self.file(one.path, one.content, one.mode, secret=one.secret, why=one.why)
+            for step in self.file(one.path, one.content, one.mode, secret=one.secret, why=one.why):
+                self.changed.add(one.service)
+                yield step
 
     def file(
         self, path: str, content: str, mode: int = 0o644, *, secret: bool = False, why: str = ""
@@ -231,22 +235,31 @@ class _Comparison:
                 before = "disabled"
             elif not found.active and not found.unsuited:
                 before = "stopped"
-            elif name == "docker" and (self.daemon_changed or self.outdated(found)):
-                yield self.restart(name)
+            elif not found.unsuited and (path := self.newer(name, found)):
+                change = self.change(f"service {name}", "running", "restarted", f"{path} is newer")
+                yield Step(RunService(name, restart=True), (change,))
                 continue
             else:
                 continue
             change = self.change(f"service {name}", before, "enabled and started")
             yield Step(RunService(name), (change,))
 
-    def outdated(self, found: Service) -> bool:
-        """Whether the daemon started before its settings were written: an apply was interrupted."""
-        settings = self.seen.entries.get(DAEMON)
-        return settings is not None and found.since < settings.changed <= self.seen.clock
+        for name in self.declared.part.stopped:
+            found = self.seen.services.get(name)
+            if found is not None and (found.enabled or found.active):
+                change = self.change(f"service {name}", "running", "stopped", "not needed")
+                yield Step(StopService(name), (change,))
 
-    def restart(self, name: str) -> Step:
-        change = self.change(f"service {name}", "running", "restarted", f"{DAEMON} is newer")
-        return Step(RunService(name, restart=True), (change,))
+    def newer(self, name: str, found: Service) -> str:
+        """The file that the service has not read yet: it changes, or did after the service
+        started, when an apply was interrupted."""
+        files = [file.path for file in self.declared.part.files if file.service == name]
+        files += [DAEMON] if name == "docker" else []
+        for path in files:
+            entry = self.seen.entries.get(path)
+            if entry is not None and found.since < entry.changed <= self.seen.clock:
+                return path
+        return files[-1] if files and name in self.changed else ""
 
 
 def diff(before: str, after: str) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ from ronron.servers.provision.model import (  # noqa: E402
     RunService,
     SetHostName,
     Step,
+    StopService,
     WriteFile,
 )
 from ronron.servers.provision.operations import ServerFacts, add  # noqa: E402
@@ -177,6 +178,7 @@ def _declared(one: dict[str, Any]) -> Declared:
         folders=tuple((path, mode) for path, mode in data["part"]["folders"]),
         files=tuple(File(**file) for file in data["part"]["files"]),
         services=tuple(data["part"]["services"]),
+        stopped=tuple(data["part"]["stopped"]),
     )
     return Declared(**{**data, "hosts": hosts, "registry": registry, "part": part})
 
@@ -211,6 +213,8 @@ def _title(action: Action) -> str:
             return f"install {' '.join(packages)}"
         case RunService(service, restart):
             return f"{'restart' if restart else 'start'} {service}"
+        case StopService(service):
+            return f"stop {service}"
 
 
 def main() -> None:

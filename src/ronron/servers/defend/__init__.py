@@ -1,0 +1,1 @@
+"""How servers are closed: firewall, SSH, bans, kernel settings."""

@@ -1,0 +1,115 @@
+"""fail2ban's files: who tries passwords at SSH or an app, or scans, is banned for a while.
+
+The banned are put into sets of our own nftables table, which drops them before anything else: they
+reach neither the server nor a container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ronron.servers.defend.rules import BANS
+
+PACKAGES = ("fail2ban", "python3-systemd")
+JAILS = ("sshd", "ronron-proxy", "ronron-scan")
+TAG = "ronron-proxy"
+"""The name under which the proxy's log is in the journal."""
+
+KNOWN = "/usr/local/lib/ronron/known-address"
+
+_JAIL = """\
+# Written by ronron apply.
+[DEFAULT]
+banaction = ronron
+banaction_allports = ronron
+backend = systemd
+bantime = 10m
+bantime.increment = true
+bantime.maxtime = 1w
+bantime.rndtime = 60
+findtime = 10m
+maxretry = 5
+ignoreself = true
+ignoreip = {ignored}
+ignorecommand = {known} <ip>
+
+[sshd]
+enabled = true
+mode = normal
+
+[ronron-proxy]
+enabled = true
+filter = ronron-proxy
+journalmatch = CONTAINER_TAG={tag}
+
+[ronron-scan]
+enabled = true
+filter = ronron-scan
+journalmatch = CONTAINER_TAG={tag}
+maxretry = 3
+"""
+
+ACTION = f"""\
+# Written by ronron apply: the sets are in the servers' firewall, {BANS}.
+[Definition]
+actionstart =
+actionstop =
+actioncheck =
+actionflush = nft flush set {BANS} <set>
+actionban = nft add element {BANS} <set> {{ <ip> timeout <bantime>s }}
+actionunban = nft delete element {BANS} <set> {{ <ip> }} 2>/dev/null || :
+
+[Init]
+set = banned4
+
+[Init?family=inet6]
+set = banned6
+"""
+
+# Traefik writes its fields in alphabetical order, and whatever a client sent as JSON strings: no
+# quote in them is without a backslash before it.
+_BEGIN = r'^\S+ \S+ \{"ClientAddr":"[^"]*","ClientHost":"<ADDR>","ClientPort":"\d+",'
+_USER = r'"ClientUsername":"(?:[^"\\]|\\.)+","DownstreamContentSize":\d+,'
+_ANY_USER = r'"ClientUsername":"(?:[^"\\]|\\.)*","DownstreamContentSize":\d+,'
+
+_SCANNED = "|".join(
+    (
+        *(r"\.env", r"\.git/", r"\.aws/", r"\.ssh/", r"\.svn/", r"\.htpasswd", r"wp-config\.php"),
+        *(r"phpinfo\.php", "phpunit/", "cgi-bin/", "boaform/"),
+    )
+)
+_PATH = r'"/(?:[^"\\]*/)?(?:' + _SCANNED + ")"
+
+PROXY = f"""\
+# Written by ronron apply: passwords tried at an app. A request without any is asked for one with
+# the same status (401), so only those with a user's name count, and forms that were sent.
+[Definition]
+failregex = {_BEGIN}(?!"ClientUsername":"-"){_USER}"DownstreamStatus":401,
+            {_BEGIN}{_ANY_USER}"DownstreamStatus":401,.*,"RequestMethod":"POST",
+"""
+
+SCAN = f"""\
+# Written by ronron apply: files that no app serves and scanners ask for.
+[Definition]
+failregex = {_BEGIN}{_ANY_USER}"DownstreamStatus":4\\d\\d,.*,"RequestPath":{_PATH}
+"""
+
+KNOWN_ADDRESS = """\
+#!/bin/sh
+# Written by ronron apply. fail2ban asks whether address $1 is never banned: from whom somebody
+# logged in with a key during the last 30 days is no attacker.
+journalctl --quiet --unit=ssh.service --since=-30d --lines=1 \\
+    --grep="^Accepted publickey for [^ ]+ from $1 port" 2>/dev/null | grep -q .
+"""
+
+
+def files(ignored: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    """Path to content and permission bits; `ignored` are addresses that are never banned."""
+    jail = _JAIL.format(ignored=" ".join(("127.0.0.0/8", "::1", *ignored)), known=KNOWN, tag=TAG)
+    return {
+        KNOWN: (KNOWN_ADDRESS, 0o755),
+        "/etc/fail2ban/action.d/ronron.conf": (ACTION, 0o644),
+        "/etc/fail2ban/filter.d/ronron-proxy.conf": (PROXY, 0o644),
+        "/etc/fail2ban/filter.d/ronron-scan.conf": (SCAN, 0o644),
+        "/etc/fail2ban/jail.d/ronron.conf": (jail, 0o644),
+    }

@@ -1,0 +1,84 @@
+"""The servers' SSH: one file beside the system's own, whose settings come first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+FILE = "/etc/ssh/sshd_config.d/00-ronron.conf"
+
+KEX = (
+    "mlkem768x25519-sha256",
+    "sntrup761x25519-sha512",
+    "sntrup761x25519-sha512@openssh.com",
+)
+"""Key exchanges that are safe from quantum computers too: ssh-audit's guide for Debian 13."""
+
+OLDER_KEX = (
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+    "diffie-hellman-group-exchange-sha256",
+)
+"""Those that its guides add where the first of KEX is not known, such as Debian 12."""
+
+CIPHERS = (
+    "chacha20-poly1305@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-gcm@openssh.com",
+    "aes128-ctr",
+)
+MACS = (
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256-etm@openssh.com",
+    "umac-128-etm@openssh.com",
+)
+HOST_KEYS = (
+    "sk-ssh-ed25519-cert-v01@openssh.com",
+    "ssh-ed25519-cert-v01@openssh.com",
+    "rsa-sha2-512-cert-v01@openssh.com",
+    "rsa-sha2-256-cert-v01@openssh.com",
+    "sk-ssh-ed25519@openssh.com",
+    "ssh-ed25519",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+def settings(users: Sequence[str], known: Collection[str]) -> str:
+    """The file: keys alone, `users` alone, of `known` algorithms (`ssh -Q`) the current ones."""
+    kex = KEX if KEX[0] in known else (*KEX, *OLDER_KEX)
+    lines = {
+        "PermitRootLogin": "prohibit-password" if "root" in users else "no",
+        "AllowUsers": " ".join(users),
+        "AuthenticationMethods": "publickey",
+        "PubkeyAuthentication": "yes",
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "PermitEmptyPasswords": "no",
+        "HostbasedAuthentication": "no",
+        "IgnoreRhosts": "yes",
+        "MaxAuthTries": "4",
+        "LoginGraceTime": "30",
+        "MaxStartups": "20:30:100",
+        "X11Forwarding": "no",
+        "AllowAgentForwarding": "no",
+        "PermitTunnel": "no",
+        "PermitUserEnvironment": "no",
+        "Compression": "no",
+        "ClientAliveInterval": "60",
+        "ClientAliveCountMax": "3",
+        "LogLevel": "VERBOSE",
+        "KexAlgorithms": _known(kex, known),
+        "Ciphers": _known(CIPHERS, known),
+        "MACs": _known(MACS, known),
+        "HostKeyAlgorithms": _known(HOST_KEYS, known),
+    }
+    head = "# Written by ronron apply; what other files say of the same comes too late.\n"
+    return head + "".join(f"{key} {value}\n" for key, value in lines.items() if value)
+
+
+def _known(wanted: Sequence[str], known: Collection[str]) -> str:
+    return ",".join(name for name in wanted if name in known)

@@ -1,0 +1,279 @@
+"""Servers that are closed, as a stranger in the lab's network and other servers see them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cloud import Operator, eventually
+from ronron import lab
+from ronron.errors import OperatorError, ServerError
+from ronron.servers.connections import connections
+from ronron.servers.defend import rules
+from ronron.servers.defend.attempt import GUARD, attempt, connects
+from ronron.site import yamltext
+from ronron.site.load import load_site
+from ronron.site.yamltext import Change
+
+pytestmark = pytest.mark.lab
+
+BETWEEN = {2377, 5000, 7946}
+APP_PORT, DATABASE_PORT = 8123, 3306
+PORTS = sorted({*range(1, 1025), 2375, 2376, *BETWEEN, DATABASE_PORT, 5432, 6379, APP_PORT, 9100})
+
+# Connects to each of the ports of a server and prints those that answer.
+SCAN = """
+import errno, json, selectors, socket, sys, time
+host, ports, opened = sys.argv[1], json.loads(sys.argv[2]), []
+while ports:
+    some, ports = ports[:500], ports[500:]
+    waiting, deadline = selectors.DefaultSelector(), time.monotonic() + 4
+    for port in some:
+        one = socket.socket()
+        one.setblocking(False)
+        if one.connect_ex((host, port)) in (0, errno.EINPROGRESS):
+            waiting.register(one, selectors.EVENT_WRITE, port)
+    while waiting.get_map() and (left := deadline - time.monotonic()) > 0:
+        for key, _ in waiting.select(left):
+            waiting.unregister(key.fileobj)
+            if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                opened.append(key.data)
+            key.fileobj.close()
+print(json.dumps(sorted(opened)))
+"""
+
+# The password of the user cat is meow.
+STACK = """\
+services:
+  web:
+    image: hello:1.0
+    ports: ["%(port)d:8080", "%(database)d:8080"]
+    deploy:
+      resources: {limits: {memory: 64M}}
+      placement: {constraints: [node.hostname == worker-1]}
+      labels:
+        - traefik.enable=true
+        - traefik.http.routers.open.rule=Host(`open.%(domain)s`)
+        - traefik.http.routers.open.middlewares=open-auth
+        - traefik.http.middlewares.open-auth.basicauth.users=cat:%(hash)s
+        - traefik.http.services.open.loadbalancer.server.port=8080
+"""
+HASH = "$$apr1$$H6uskkkW$$Wsb4yZdW6YsNKuO/4O6Ym/"
+
+
+def seen(operator: Operator, server: str) -> set[int]:
+    """The ports of a server that answer a computer outside of the site."""
+    argv = ["python3", "-c", SCAN, operator.lab.server(server).ip, json.dumps(PORTS)]
+    status, out = lab.client(operator.lab, argv, timeout=300)
+    assert status == 0, out
+    return set(json.loads(out.splitlines()[-1]))
+
+
+def seen_by(operator: Operator, other: str, server: str) -> set[int]:
+    """The ports of a server that answer another of the site's servers."""
+    ip = operator.lab.server(server).ip
+    return set(json.loads(operator.on(other, "python3", "-c", SCAN, ip, json.dumps(PORTS))))
+
+
+def write(operator: Operator, *keys: str, value: Any) -> None:
+    path = operator.folder / "ronron.yml"
+    path.write_text(yamltext.apply(path.read_text(), [Change(keys, value)], "ronron.yml"))
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A computer in the lab's network that keeps its address."""
+
+    container: str
+    address: str
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        command = ["docker", "exec", self.container, *argv]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    def reaches(self, ip: str, port: int) -> bool:
+        connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+        return self.run("python3", "-c", connect, ip, str(port)).returncode == 0
+
+
+@pytest.fixture
+def stranger(operator: Operator) -> Iterator[Stranger]:
+    """Somebody with an SSH client, whom no server knows."""
+    name = f"ronron-stranger-{uuid.uuid4().hex[:8]}"
+
+    def docker(*argv: str) -> str:
+        done = subprocess.run(["docker", *argv], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    image = docker("inspect", "-f", "{{.Image}}", operator.lab.server("worker-1").container)
+    label = f"ronron.lab={operator.lab.name}"
+    docker(
+        *("run", "--detach", "--rm", "--name", name, "--label", label),
+        *("--network", operator.lab.network, "--entrypoint", "sleep", image, "infinity"),
+    )
+    try:
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        yield Stranger(name, docker("inspect", "-f", template, name))
+    finally:
+        docker("rm", "--force", name)
+
+
+@pytest.fixture(scope="module")
+def opened(operator: Operator) -> Iterator[Operator]:
+    """An operator with an app that publishes two ports and declares none of them."""
+    path = operator.folder / "open.yml"
+    names = {"port": APP_PORT, "database": DATABASE_PORT, "hash": HASH}
+    path.write_text(STACK % {**names, "domain": operator.lab.domain})
+    operator.ronron("deploy", "./open.yml", "open", "--yes", "--timeout", "500")
+    try:
+        yield operator
+    finally:
+        operator.ronron("remove", "open", "--yes")
+
+
+def test_a_stranger_finds_the_web_and_ssh_and_a_server_what_servers_need(
+    operator: Operator,
+) -> None:
+    assert seen(operator, "manager") == {22, 80, 443}
+    assert seen(operator, "worker-1") == {22}
+    assert seen_by(operator, "worker-1", "manager") == {22, 80, 443, *BETWEEN}
+    assert seen_by(operator, "worker-1", "worker-2") == {22, 7946}
+    assert operator.plan() == []
+
+
+def test_a_published_port_is_closed_until_the_app_declares_it(opened: Operator) -> None:
+    operator = opened
+    here = "import socket; socket.create_connection(('127.0.0.1', %d), 5)"
+    operator.on("worker-1", "python3", "-c", here % DATABASE_PORT)  # it is published
+    assert seen(operator, "worker-1") == {22}
+    app = operator.folder / "apps" / "open.yml"
+    text = app.read_text()
+    app.write_text(text + f"published_ports: [{{port: {APP_PORT}, why: to be seen}}]\n")
+    changes = operator.plan()
+    assert {(one["where"], one["field"], one["after"]) for one in changes} == {
+        (f"server {server.name}", f"port tcp/{APP_PORT}", "from any: app open: to be seen")
+        for server in operator.lab.servers
+    }
+    operator.ronron("apply", "--yes")
+    assert seen(operator, "worker-1") == {22, APP_PORT}
+    assert operator.plan() == []
+    app.write_text(text)
+    operator.ronron("apply", "--yes")
+    assert seen(operator, "worker-1") == {22}
+
+
+def test_a_restart_of_docker_opens_nothing(operator: Operator) -> None:
+    operator.on("manager", "systemctl", "restart", "docker")
+    argv = ["docker", "ps", "--filter", "name=proxy_proxy", "--filter", "health=healthy", "-q"]
+    eventually(lambda: operator.on("manager", *argv), 300)
+    assert eventually(lambda: seen(operator, "manager") & {443}, 120)
+    assert seen(operator, "manager") == {22, 80, 443}
+    assert eventually(lambda: operator.plan() == [], 120)
+
+
+def test_rules_changed_by_hand_are_seen_and_put_right(operator: Operator) -> None:
+    operator.on("worker-2", "nft", "add", "rule", *rules.TABLE.split(), "input", "accept")
+    (change,) = operator.plan()
+    assert (change["where"], change["why"]) == ("server worker-2", "changed by hand")
+    operator.ronron("apply", "--yes")
+    assert operator.plan() == []
+
+
+def test_rules_that_lock_everybody_out_undo_themselves(operator: Operator) -> None:
+    broken = rules.ruleset((), (), (), bans=True)  # nothing at all is open
+    with connections(load_site(operator.folder)) as opened:
+        runner = opened["worker-2"]
+        with pytest.raises(ServerError, match="would have locked you out; they were undone"):
+            attempt(runner, {rules.FILE: broken})
+        connects(runner)
+        with pytest.raises(ServerError, match="refused its new firewall") as error:
+            attempt(runner, {rules.FILE: "table inet ronron { chain"})
+        assert "syntax error" in "\n".join(error.value.details)
+        # As if the operator's computer had gone: nobody confirms, nobody undoes.
+        order = json.dumps({rules.FILE: broken}).encode()
+        runner.run(["python3", GUARD, "try", "5"], stdin=order)
+
+        def connects_again() -> bool:
+            try:
+                connects(runner)
+            except (OperatorError, ServerError):
+                return False
+            return True
+
+        assert eventually(connects_again, 120)
+    assert operator.plan() == []
+
+
+def test_an_allow_list_without_the_operator_is_refused(operator: Operator) -> None:
+    before = (operator.folder / "ronron.yml").read_text()
+    write(operator, "firewall", "ssh_from", value=["192.0.2.0/24"])
+    try:
+        _, err = operator.ronron("plan", status=2)
+    finally:
+        (operator.folder / "ronron.yml").write_text(before)
+    assert "you would lock yourself out" in err
+
+
+@pytest.mark.parametrize("server", ["manager", "worker-1"])
+def test_ssh_passes_the_policy_for_debian_13(operator: Operator, server: str) -> None:
+    audit = str(Path(sys.executable).with_name("ssh-audit"))
+    ip = operator.lab.server(server).ip
+    argv = [audit, "--policy", "Hardened Debian 13 (version 1)", ip]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+
+
+def bans(operator: Operator) -> set[tuple[str, str]]:
+    out, _ = operator.ronron("bans", "list", "--json")
+    return {(ban["jail"], ban["address"]) for ban in json.loads(out)["bans"]}
+
+
+def test_who_tries_to_log_in_is_banned_and_let_in_again(
+    operator: Operator, stranger: Stranger
+) -> None:
+    ip = operator.lab.server("manager").ip
+    assert stranger.reaches(ip, 443)
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+    guess = ["ssh", *options, f"admin@{ip}", "true"]
+    eventually(lambda: stranger.run(*guess) and not stranger.reaches(ip, 443), 120)
+    assert ("sshd", stranger.address) in bans(operator)
+    assert "lifted on manager" in operator.ronron("bans", "lift", stranger.address)[0]
+    assert stranger.reaches(ip, 443)
+    assert stranger.address not in {address for _, address in bans(operator)}
+    assert operator.plan() == []
+
+
+def test_who_tries_an_app_s_passwords_is_banned_and_let_in_again(
+    opened: Operator, stranger: Stranger
+) -> None:
+    operator = opened
+    guess = (
+        "import base64, ssl, sys, urllib.request\n"
+        "ip, name, login = sys.argv[1:]\n"
+        "header = 'Basic ' + base64.b64encode(login.encode()).decode()\n"
+        "import http.client, socket\n"
+        "context = ssl._create_unverified_context()\n"
+        "raw = socket.create_connection((ip, 443), 5)\n"
+        "connection = http.client.HTTPSConnection(name, context=context)\n"
+        "connection.sock = context.wrap_socket(raw, server_hostname=name)\n"
+        "connection.request('GET', '/', headers={'Authorization': header})\n"
+        "print(connection.getresponse().status)\n"
+    )
+    ip, name = operator.lab.server("manager").ip, f"open.{operator.lab.domain}"
+    ask = ("python3", "-c", guess, ip, name)
+    assert stranger.run(*ask, "cat:meow").stdout.strip() == "200"
+    assert stranger.run(*ask, "cat:woof").stdout.strip() == "401"
+    eventually(lambda: stranger.run(*ask, "cat:woof").returncode, 120)
+    assert ("ronron-proxy", stranger.address) in bans(operator)
+    assert not stranger.reaches(ip, 22)
+    operator.ronron("bans", "lift", stranger.address)
+    assert stranger.run(*ask, "cat:meow").stdout.strip() == "200"

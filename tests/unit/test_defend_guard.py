@@ -1,0 +1,113 @@
+"""The program that tries settings on a server: what is left when it is confirmed, and when not."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ronron.servers.defend import guard
+
+
+@dataclass
+class Server:
+    """A server's files in `folder`, and the commands that were run there."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+    refuses: str = ""
+
+    def __post_init__(self) -> None:
+        self.rules = self.folder / "firewall.nft"
+        self.monkeypatch.setattr(guard, "STATE", self.folder / "state" / "before.json")
+        self.monkeypatch.setattr(guard, "RULES", str(self.rules))
+        self.monkeypatch.setattr(guard, "LOADED", str(self.folder / "loaded"))
+        self.monkeypatch.setattr(subprocess, "run", self.run)
+
+    def run(
+        self, argv: list[str], **options: object
+    ) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
+        self.commands.append((*map(str, argv), str(options.get("input") or "")))
+        refused = bool(self.refuses) and self.refuses in " ".join(map(str, argv))
+        if "text" in options:
+            return subprocess.CompletedProcess(argv, int(refused), "", "no such rule")
+        return subprocess.CompletedProcess(argv, 0, b"as listed", b"")
+
+    def attempt(self, files: dict[str, str | None]) -> None:
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(files)))
+        guard.attempt(60)
+
+    def ran(self, *words: str) -> list[tuple[str, ...]]:
+        return [one for one in self.commands if one[: len(words)] == words]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    return Server(tmp_path, monkeypatch)
+
+
+def test_what_is_confirmed_stays(server: Server) -> None:
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "new"})
+    assert (guard.NFT, "-f", "-", "new") in server.commands
+    guard.confirm()
+    assert server.rules.read_text() == "new"
+    assert (server.folder / "loaded").read_text() == "as listed"
+    assert ("systemctl", "stop", "ronron-undo.timer", "") in server.commands
+    guard.undo()
+    assert server.rules.read_text() == "new"
+
+
+def test_the_way_back_is_there_before_anything_is_loaded(server: Server) -> None:
+    server.attempt({str(server.rules): "new"})
+    (timer,) = server.ran("systemd-run")
+    assert "--on-active=60" in timer
+    assert timer[-2] == "undo"
+    (load,) = server.ran(guard.NFT, "-f")
+    assert server.commands.index(timer) < server.commands.index(load)
+
+
+def test_what_nobody_confirms_is_undone(server: Server) -> None:
+    settings = server.folder / "00-ronron.conf"
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "new", str(settings): "AllowUsers nobody\n"})
+    guard.undo()
+    assert server.rules.read_text() == "old"
+    assert not settings.exists()
+    assert server.ran(guard.NFT, "-f")[-1][-1] == "old"
+    with pytest.raises(SystemExit, match="undone already"):
+        guard.confirm()
+
+
+def test_a_firewall_where_there_was_none_is_taken_away(server: Server) -> None:
+    server.attempt({str(server.rules): "new"})
+    guard.undo()
+    assert not server.rules.exists()
+    assert server.ran(guard.NFT, "-f")[-1][-1] == guard.NO_RULES
+
+
+def test_a_refused_file_is_not_taken_and_nothing_is_loaded(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.rules.write_text("old")
+    server.refuses = f"{guard.NFT} -c"
+    with pytest.raises(SystemExit):
+        server.attempt({str(server.rules): "nonsense"})
+    assert server.rules.read_text() == "old"
+    assert server.ran(guard.NFT, "-f") == []
+    assert "no such rule" in capsys.readouterr().err
+    assert not guard.STATE.exists()
+
+
+def test_an_attempt_that_was_cut_off_is_undone_before_the_next(server: Server) -> None:
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "lost"})
+    server.attempt({str(server.rules): "new"})
+    guard.undo()
+    assert server.rules.read_text() == "old"
