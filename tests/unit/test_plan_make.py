@@ -201,6 +201,23 @@ def test_a_new_app_is_created_with_its_secrets_to_make(world: World) -> None:
     assert [volume.name for volume in change.volumes] == ["uploads", "data"]
 
 
+def test_a_published_port_that_the_app_does_not_declare_is_told_closed(world: World) -> None:
+    recipe = world.folder / "recipes" / "game" / "stack.yml"
+    recipe.parent.mkdir()
+    recipe.write_text(
+        "x-ronron: {title: Game, license: MIT, published_ports: Players connect to it.}\n"
+        "services:\n  game:\n    image: game:1.0\n"
+        "    ports: [{target: 1, published: 9001, protocol: udp, mode: host},"
+        " {target: 2, published: 9002, mode: host}]\n"
+    )
+    site = world.folder / "ronron.yml"
+    site.write_text(site.read_text().replace("firewall: {enabled: false}\n", ""))
+    world.app("game", "recipe: game\npublished_ports: [{port: 9002, why: players}]\n")
+    (change,) = (one for one in world.plan("game").apps if one.app == "game")
+    told = {item.field: item.after for item in change.changes if item.field.startswith("port ")}
+    assert told == {"port udp/9001": "closed"}
+
+
 def test_an_apps_file_changed_is_the_fields_that_change(world: World) -> None:
     world.app("blog", "{recipe: page, parameters: {title: New}, limits: {db: {memory: 1G}}}")
     (change,) = world.plan().apps

@@ -21,6 +21,7 @@ from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
 from ronron.site.load import LoadedSite
 from ronron.site.models import App, Site
+from ronron.site.security import declared_ports
 from ronron.site.vault import Secrets, Vault
 from ronron.swarm import nodes, spec, state
 from ronron.swarm.record import Record
@@ -175,7 +176,8 @@ def _app(
     volumes = tuple(item for item in stack.volumes if item.path not in reality.folders)
     actual = reality.swarm.services.get(app.name, {})
     if deployed is None:
-        return AppChange(app.name, "create", tuple(_created(stack)), stack, stack.volumes, missing)
+        found = [*_created(stack), *_closed_ports(app, stack, loaded.site)]
+        return AppChange(app.name, "create", tuple(found), stack, stack.volumes, missing)
     _same_encryption(app, stack, reality.swarm)
     same = deployed.stack_digest == stack.digest
     held = deployed.specs_digest == spec.digest(actual)
@@ -218,6 +220,19 @@ def _created(stack: Stack) -> Iterator[Change]:
         yield Change(where, f"volumes.{volume.name}", None, volume.path, volume.kind)
     for name in stack.secrets:
         yield Change(where, f"secrets.{name}", None, "***", "generated")
+
+
+def _closed_ports(app: App, stack: Stack, site: Site) -> Iterator[Change]:
+    """The ports that a new app publishes and its file does not declare."""
+    if app.name in PLATFORM or not site.firewall.enabled:
+        return
+    declared = declared_ports(site, {app.name: app})[site.manager.name]
+    for service in stack.compose["services"].values():
+        for port in service.get("ports") or ():
+            protocol, number = str(port.get("protocol", "tcp")), int(port["published"])
+            if not any(one.covers(protocol, number) for one in declared):
+                why = f"the firewall opens what apps/{app.name}.yml has in published_ports"
+                yield Change(f"app {app.name}", f"port {protocol}/{number}", None, "closed", why)
 
 
 def _declared(app: App, deployed: Record, stack: Stack) -> Iterator[Change]:
