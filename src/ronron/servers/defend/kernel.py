@@ -41,6 +41,9 @@ SYSCTL = {
     "net.ipv6.conf.default.accept_source_route": 0,
 }
 
+MODULES = ("dccp", "rds", "sctp", "tipc", "firewire-core")
+"""Kernel modules that are not loaded. No file system is among them."""
+
 _HEAD = "# Written by ronron apply.\n"
 
 AUDIT = """\
@@ -95,6 +98,11 @@ FILES = {
     "/etc/systemd/coredump.conf.d/60-ronron.conf": (
         f"{_HEAD}[Coredump]\nStorage=none\nProcessSizeMax=0\n",
         "no core dumps: they hold secrets",
+        "",
+    ),
+    "/etc/modprobe.d/60-ronron.conf": (
+        _HEAD + "".join(f"install {name} /bin/false\n" for name in MODULES),
+        "protocols that nobody uses and that had holes",
         "",
     ),
     "/etc/profile.d/ronron-umask.sh": (
