@@ -29,6 +29,26 @@ def inside(operator: Operator, name: str, service: str, *command: str, stdin: st
     return out
 
 
+def checks_hold(operator: Operator, recipe: str, name: str) -> bool:
+    """Whether the recipe's data checks, which drills make, find what must be there."""
+    for check in find(recipe).extension.checks.values():
+        listed = []
+        if check.command:
+            words = ("shell", name, "--service", check.service, *check.command)
+            process = operator.start(*words)
+            out, _ = process.communicate(timeout=120)
+            listed = out.split() if process.returncode == 0 else []
+            if check.rows and not listed:
+                return False
+        folder = f"/srv/ronron/volumes/{name}/{check.volume}"
+        for path in listed if check.listed else ():
+            operator.on("manager", "test", "-s", f"{folder}/{path}")
+        if check.file:
+            glob = "import pathlib, sys; print(*pathlib.Path(sys.argv[1]).glob(sys.argv[2]))"
+            assert operator.on("manager", "python3", "-c", glob, folder, check.file), check.about
+    return True
+
+
 def lose_and_restore(operator: Operator, recipe: str, name: str, health: str) -> None:
     """Dump the app's database, stop the app, lose all that is in it, and bring the dump back."""
     database = find(recipe).extension.databases["db"]
@@ -48,9 +68,11 @@ def lose_and_restore(operator: Operator, recipe: str, name: str, health: str) ->
     # Those of the dump, not of a moment before: a program that began just now still makes some.
     dumped = len(re.findall(r"^CREATE (?:UNLOGGED )?TABLE public\.", dump, re.MULTILINE))
     assert dumped > 20
+    assert checks_hold(operator, recipe, name)
     operator.on("manager", "docker", "service", "scale", f"{name}_web=0")
     query("SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     assert tables() == 0
+    assert not checks_hold(operator, recipe, name)
     inside(operator, name, "db", *database.restore, stdin=dump)
     assert tables() == dumped
     operator.on("manager", "docker", "service", "scale", f"{name}_web=1")

@@ -71,6 +71,8 @@ def test_a_post_and_a_picture_of_wordpress_come_back(kept: Operator) -> None:
             )
         ).json()["source_url"]  # fmt: skip
         kept.ronron("backup", "news")
+        (drilled,) = json.loads(kept.ronron("drill", "news", "--json")[0])
+        assert drilled["passed"], drilled
         second = post("The second cat")
         client.delete("/", params={"rest_route": f"/wp/v2/posts/{first}", "force": "true"})
         kept.on("manager", "sh", "-c", "rm -r /srv/ronron/volumes/news/html/wp-content/uploads/*")
@@ -118,6 +120,8 @@ def test_a_page_of_the_wiki_comes_back(kept: Operator) -> None:
             page = other.get("/doku.php", params={"id": "cat", "do": "edit"}).text
             assert "do[save]" not in page, "who has no account writes nothing"
             kept.ronron("backup", "wiki")
+            (drilled,) = json.loads(kept.ronron("drill", "wiki", "--json")[0])
+            assert drilled["passed"], drilled
             write("cat", "It barks.")
             write("dog", "A page that came later.")
             kept.ronron("restore", "wiki", "--yes")

@@ -105,7 +105,11 @@ def test_everything_comes_back_on_new_servers(alone: Operator, far: str) -> None
     assert sorted(one["app"] for one in report["apps"]) == ["blog", "hi"]
     assert all(one["snapshot"] for one in report["apps"])
     assert report["failed"] == []
-    assert 0 < report["platform_seconds"] < report["seconds"]
+    assert 0 < report["platform_seconds"] + report["servers_seconds"] < report["seconds"]
+    phases = {one["app"]: set(one["phases"]) for one in report["apps"]}
+    assert phases == {"blog": {"deploy", "fetch", "load", "start"}, "hi": {"deploy", "fetch"}}
+    kept = json.loads(operator.on("manager", "cat", "/var/lib/ronron/rebuild.json"))
+    assert {key: kept[key] for key in report} == report
 
     query = "SELECT value FROM settings WHERE `key` = 'title'"
     assert sql(operator, query) == "Before the fire"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ronron.backup.repository import VAULT_NAME
-from ronron.errors import RonronError
+from ronron.errors import OperatorError, RonronError
 from ronron.events import ignore
 from ronron.plan import carry
 from ronron.plan.model import Change
@@ -39,7 +39,7 @@ domain: example.org
 contact: a@example.org
 servers: {master: {roles: [manager]}, worker: {}}
 """
-TIMERS = "ronron-backup.timer, ronron-forget.timer, ronron-check.timer"
+TIMERS = "ronron-backup.timer, ronron-forget.timer, ronron-check.timer, ronron-drill.timer"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -160,6 +160,40 @@ def test_what_the_manager_says_when_it_fails_is_told(loaded: LoadedSite) -> None
     assert caught.value.details == ("/opt/ronron: too little disk for ronron",)
 
 
+@pytest.mark.parametrize(
+    ("said", "calendar"),
+    [
+        ("", "Sun *-*-* 07:00:00"),
+        ("drill: monthly", "*-*-01 07:00:00"),
+        ('drill: "Mon,Thu *-*-* 03:30"', "Mon,Thu *-*-* 03:30"),
+        ("drill: off", None),
+    ],
+)
+def test_drills_come_every_week_unless_it_is_said_otherwise(
+    tmp_path: Path, said: str, calendar: str | None
+) -> None:
+    text = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup: {repository: /r, SAID}\n"
+    (tmp_path / "ronron.yml").write_text(text.replace("SAID", said))
+    site = load_site(tmp_path).site
+    found = {job.name: job for job in jobs(site)}
+    assert found["drill"].calendar == calendar if calendar else "drill" not in found
+    assert ("ronron-drill.timer" in units(site)) == (calendar is not None)
+    if calendar:
+        assert f"OnCalendar={calendar}\n" in units(site)["ronron-drill.timer"]
+        assert (
+            "ronron.servers.carry.job drill /usr/local/bin/ronron drill\n"
+            in (units(site)["ronron-drill.service"])
+        )
+
+
+@pytest.mark.parametrize("said", ["daily please", "-1", "Sun\n", "$(x)"])
+def test_what_is_no_schedule_of_drills_is_refused(tmp_path: Path, said: str) -> None:
+    text = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup:\n  repository: /r\n"
+    (tmp_path / "ronron.yml").write_text(f"{text}  drill: {json.dumps(said)}\n")
+    with pytest.raises(OperatorError, match="is not a schedule of drills"):
+        load_site(tmp_path)
+
+
 def test_a_site_without_backups_has_no_jobs(loaded: LoadedSite) -> None:
     site = loaded.site.model_copy(update={"backup": None})
     assert jobs(site) == ()
@@ -186,8 +220,10 @@ def test_each_schedule_has_a_timer_and_nothing_is_deleted_from_a_rest_server(
         "backup": ("backup --job backup", "*-*-* 02:00:00"),
         "forget": ("backup forget --yes", "Sun *-*-* 04:00:00"),
         "check": ("backup check --read 1/52", "Sun *-*-* 05:00:00"),
+        "drill": ("drill", "Sun *-*-* 07:00:00"),
     }
-    assert list(commands("repository: 'rest:https://b.example.net/'")) == ["backup", "check"]
+    rest = "repository: 'rest:https://b.example.net/'"
+    assert list(commands(rest)) == ["backup", "check", "drill"]
     found = commands(
         "repository: /r, schedule: weekly",
         shop="{schedule: hourly}",

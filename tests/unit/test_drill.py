@@ -12,7 +12,7 @@ import pytest
 
 from ronron.backup.app import Protected
 from ronron.backup.drill import Clock, Place, fits, hold, look
-from ronron.backup.drilled import PATH, Drilled, parse, read, record
+from ronron.backup.drilled import METRICS, PATH, Drilled, parse, read, record
 from ronron.backup.restic import Snapshot
 from ronron.catalog.checks import Check
 from ronron.catalog.recipe import Recipe, find, names
@@ -193,6 +193,17 @@ def test_what_was_found_is_kept_by_app() -> None:
     content, mode = manager.files[PATH]
     assert mode == 0o600
     assert parse(content.decode()) == {"blog": PASSED, "wiki": FAILED}
+    text, mode = manager.files[METRICS]
+    assert mode == 0o644
+    lines = [line for line in text.decode().splitlines() if not line.startswith("#")]
+    assert lines == [
+        'ronron_drill_passed{app="blog"} 1',
+        'ronron_drill_passed{app="wiki"} 0',
+        f'ronron_drill_timestamp_seconds{{app="blog"}} {NOW.timestamp():.0f}',
+        f'ronron_drill_timestamp_seconds{{app="wiki"}} {NOW.timestamp():.0f}',
+        'ronron_drill_recovery_seconds{app="blog"} 42',
+        'ronron_drill_data_age_seconds{app="blog"} 7200',
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"blog": {}}'])

@@ -7,6 +7,7 @@ import json
 import stat
 import subprocess
 import tarfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ronron.catalog import portable
 from ronron.catalog.recipe import find, names
 from ronron.catalog.render import Stack, render
 from ronron.errors import OperatorError, RonronError
-from ronron.plan.exporting import compression
+from ronron.plan.exporting import compression, packed, whole
 from ronron.servers.local import LocalRunner
 from ronron.site.models import App, Site
 from ronron.site.secret import Secret
@@ -71,8 +72,7 @@ def test_a_plain_compose_file_knows_nothing_of_the_site(name: str) -> None:
     assert all(body["file"].startswith("./") for body in plain.get("secrets", {}).values())
     web = find(name).extension.web
     if web:
-        (port,) = [p for p in plain["services"]["web"]["ports"] if p.get("host_ip")]
-        assert (port["target"], port["host_ip"]) == (web.port, "127.0.0.1")
+        assert plain["services"]["web"]["ports"][-1] == f"127.0.0.1:8080:{web.port}"
 
 
 def archive(path: Path, stack: Stack, *, configs: bool = True, dump: bytes = DUMP) -> None:
@@ -198,6 +198,41 @@ def test_a_snapshot_that_is_not_sent_whole_is_a_failure(tmp_path: Path, restic: 
     (tmp_path / "sent.tar").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RonronError, match="did not send the whole snapshot"):
         exported(restic)
+
+
+def test_a_file_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "bin" / "zstd"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho packed\ncat\nexit `cat $0.status`\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    file = tmp_path / "out" / "blog.tar.zst"
+    file.parent.mkdir()
+    assert compression(file) == "zst"
+    for status in ("1", "0"):
+        Path(f"{tool}.status").write_text(status)
+        with (
+            nullcontext() if status == "0" else pytest.raises(RonronError, match="zstd failed"),
+            whole(file) as out,
+            packed(out, "zst") as target,
+        ):
+            target.write(b"data")
+        assert [path.name for path in file.parent.iterdir()] == [file.name] * (status == "0")
+    assert file.read_bytes() == b"packed\ndata"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    def interrupted() -> None:
+        with whole(file) as out:
+            out.write(b"other")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert file.read_bytes() == b"packed\ndata"
+    with pytest.raises(OperatorError, match="cannot be written"), whole(tmp_path / "no" / "x.tar"):
+        pass
 
 
 def test_the_name_says_the_compression() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ronron.backup import dump
-from ronron.backup.app import Protected
+from ronron.backup.app import Protected, place_of
 from ronron.backup.restic import Restic, Snapshot, size
 from ronron.backup.restore import Choice, databases_of, held_in
 from ronron.catalog.checks import Check, checks_of
@@ -22,7 +22,7 @@ from ronron.catalog.routing import WEB_SERVICE
 from ronron.errors import RonronError, ServerError
 from ronron.events import Event, Report, step
 from ronron.servers.runner import Runner
-from ronron.swarm import aside
+from ronron.swarm import aside, jobs
 from ronron.swarm.waiting import until
 
 if TYPE_CHECKING:
@@ -129,55 +129,67 @@ def hold(
         place.server.run(["install", "-d", "-m", "0700", work])
         restic.restore(snapshot, work)
         databases = dict(databases_of(place.server, snapshot, app, Choice(), work))
-        held = held_in(snapshot)
-        folders = {v.name: f"{work}{held.get(v.name, v.path)}" for v in app.volumes}
-        for volume in app.volumes:
-            if volume.kind == "database" or volume.name not in held:
-                owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
-                place.server.run(["mkdir", "-p", f"{work}{volume.root}/{app.name}"])
-                place.server.run(["install", "-d", *owner, folders[volume.name]])
+        folders = dict(_folders(place.server, snapshot, app, work))
     copy = aside.isolated(stack, folders, place.node)
     rules = app.recipe.extension.databases
+    # Databases that are files of the app itself must not find it running before they are looked at.
+    servers = {rule.service or name for name, rule in rules.items() if not rule.dumps_files}
     if rules:
         with clock.phase("load"), step(report, "load", app.name):
-            services = {rule.service or name for name, rule in rules.items()}
             for name, rule in rules.items():
                 if rule.restores_files:
-                    _load_files(place, app, name, databases[name], folders, told)
-            aside.start(place.docker, place.manager, copy, services, DATABASE_SECONDS, report)
-            network = aside.network_of(place.docker, app.name)
+                    there = _put(place, app, name, folders)
+                    dump.load_files(
+                        place.docker, place.server, app.name, name, rule, databases[name], there,
+                        told, what="drill",
+                    )  # fmt: skip
+            if servers:
+                aside.start(place.docker, place.manager, copy, servers, DATABASE_SECONDS, report)
+                network = aside.network_of(place.docker, app.name)
             for name, rule in rules.items():
-                if rule.restores_files:
-                    continue
-                dump.load(
-                    place.docker, aside.name_of(app.name), name, rule, databases[name], network,
-                    told,
-                )  # fmt: skip
+                if not rule.restores_files:
+                    dump.load(
+                        place.docker, aside.name_of(app.name), name, rule, databases[name], network,
+                        told,
+                    )  # fmt: skip
     with clock.phase("check"), step(report, "look into the data", app.name):
         for check in checks.values():
-            _make(place.server, app.name, check, folders)
+            printed: list[str] = []
+            if check.command:
+                try:
+                    if check.service in servers:
+                        text = aside.execute(place.server, app.name, check.service, check.command)
+                    else:
+                        text = _beside(place, app, check, folders, work)
+                except RonronError as error:
+                    raise RonronError(
+                        f"{app.name}: {check.about}: cannot be asked of {check.service}",
+                        details=error.details,
+                    ) from error
+                printed = [line.strip() for line in text.splitlines() if line.strip()]
+                if check.rows and not printed:
+                    raise RonronError(f"{app.name}: {check.about}: nothing was found")
+            if check.volume:
+                look(place.server, app.name, check, folders[check.volume], printed)
     with clock.phase("start"), step(report, "start", app.name):
         aside.start(place.docker, place.manager, copy, None, seconds, report)
         _ask(place.server, app, stack, seconds)
 
 
-def _load_files(
-    place: Place, app: Protected, name: str, folder: str, folders: Mapping[str, str], told: Report
-) -> None:
-    """Put a database that is a file where the copy of its service will find it."""
-    rule = app.recipe.extension.databases[name]
-    volume = next(v for v in app.volumes if v.name == rule.volume)
-    where = dump.Place(
-        place.server,
-        dump.STORAGE,
-        f"{app.name}_{volume.name}",
-        folders[volume.name],
-        (volume.uid, volume.gid),
-        app.tools.get(rule.image, ""),
-    )
-    dump.load_files(
-        place.docker, place.server, app.name, name, rule, folder, where, told, what="drill"
-    )
+def _folders(
+    server: Runner, snapshot: Snapshot, app: Protected, work: str
+) -> Iterator[tuple[str, str]]:
+    """The app's volumes with their folders in `work`: as restored, or made empty."""
+    held = held_in(snapshot)
+    for volume in app.volumes:
+        if volume.kind == "files" and volume.name in held:
+            yield volume.name, f"{work}{held[volume.name]}"
+            continue
+        folder = f"{work}/made/{volume.name}"
+        owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
+        server.run(["install", "-d", "-m", "0711", f"{work}/made"])
+        server.run(["install", "-d", *owner, folder])
+        yield volume.name, folder
 
 
 def _proves_something(app: Protected, checks: Mapping[str, Check]) -> None:
@@ -196,20 +208,29 @@ def _proves_something(app: Protected, checks: Mapping[str, Check]) -> None:
             )
 
 
-def _make(server: Runner, app: str, check: Check, folders: Mapping[str, str]) -> None:
-    printed: list[str] = []
-    if check.command:
-        try:
-            text = aside.execute(server, app, check.service, check.command)
-        except ServerError as error:
-            raise RonronError(
-                f"{app}: {check.about}: cannot be asked of {check.service}", details=error.details
-            ) from error
-        printed = [line.strip() for line in text.splitlines() if line.strip()]
-        if check.rows and not printed:
-            raise RonronError(f"{app}: {check.about}: nothing was found")
-    if check.volume:
-        look(server, app, check, folders[check.volume], printed)
+def _put(place: Place, app: Protected, name: str, folders: Mapping[str, str]) -> dump.Place:
+    """Where a database that is files is loaded: into its volume's folder aside."""
+    rule = app.recipe.extension.databases[name]
+    there = place_of(app, rule, dict.fromkeys(app.volumes, place.server))
+    return replace(there, label=dump.STORAGE, folder=folders[rule.volume])
+
+
+def _beside(
+    place: Place, app: Protected, check: Check, folders: Mapping[str, str], work: str
+) -> str:
+    """What a check prints that looks into files: by a job like the service, which does not run."""
+    rules = app.recipe.extension.databases
+    name = next(n for n, rule in rules.items() if (rule.service or n) == check.service)
+    there = _put(place, app, name, folders)
+    uid, gid = there.owner
+    place.server.run(["install", "-d", "-o", str(uid), "-g", str(gid), "-m", "0700", f"{work}/out"])
+    command = ("sh", "-c", f'exec "$@" > {jobs.MOUNT}/rows', "sh", *check.command)
+    job = jobs.Job(
+        app.name, check.service, "check", command, f"{work}/out", dump.STORAGE, image=there.image,
+        folders={there.volume: there.folder}, read_only=True,
+    )  # fmt: skip
+    jobs.run(place.docker, job, DATABASE_SECONDS)
+    return place.server.run(["cat", f"{work}/out/rows"]).text
 
 
 def look(server: Runner, app: str, check: Check, folder: str, listed: Sequence[str]) -> None:

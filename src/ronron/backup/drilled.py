@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from ronron.servers.carry.manager import STATE
 from ronron.servers.runner import Runner
 
 PATH = f"{STATE}/drills.json"
+METRICS = f"{STATE}/metrics/drill.prom"
+"""The same for Prometheus, in its text format (version 0.0.4, from its documentation)."""
+
+ABOUT = {
+    "passed": "Whether the last drill passed.",
+    "timestamp_seconds": "When the last drill began.",
+    "recovery_seconds": "How long the app took to be back in it.",
+    "data_age_seconds": "How old the snapshot was then.",
+}
 
 
 @dataclass(frozen=True)
@@ -78,5 +88,26 @@ def record(manager: Runner, done: Iterable[Drilled], known: Iterable[str]) -> No
     """Put `done` in the place of the apps' last drills; forget apps that are not `known`."""
     found = {**read(manager), **{one.app: one for one in done}}
     kept = {app: one.plain() for app, one in sorted(found.items()) if app in set(known)}
+    folder = str(PurePosixPath(METRICS).parent)
     manager.run(["install", "-d", "-m", "0700", STATE])
+    manager.run(["install", "-d", "-m", "0755", folder])
     manager.put(PATH, json.dumps(kept, indent=1).encode(), mode=0o600)
+    told = [one for app, one in sorted(found.items()) if app in kept]
+    manager.put(METRICS, metrics(told).encode(), mode=0o644)
+
+
+def metrics(drills: Sequence[Drilled]) -> str:
+    """The file for Prometheus: gauges `ronron_drill_…` by app."""
+    lines = []
+    for name, about in ABOUT.items():
+        lines += [f"# HELP ronron_drill_{name} {about}", f"# TYPE ronron_drill_{name} gauge"]
+        for one in drills:
+            values = {
+                "passed": float(one.passed),
+                "timestamp_seconds": one.at.timestamp(),
+                "recovery_seconds": one.seconds,
+                "data_age_seconds": one.age,
+            }
+            if (value := values[name]) is not None:
+                lines.append(f'ronron_drill_{name}{{app="{one.app}"}} {value:.0f}')
+    return "\n".join(lines) + "\n"

@@ -85,7 +85,8 @@ def write(
     snapshot could not be read whole.
     """
     own = f"{BACKUPS}/{snapshot.app}/"
-    volumes = tuple(f"{root}/{snapshot.app}/" for root in ROOTS)
+    # Wherever the volumes were when the snapshot was made.
+    roots = tuple(f"{root}/{snapshot.app}/" for root in ROOTS)
     told = _told(restic, snapshot, f"{own}about/")
     about = _json(snapshot, told, "about.json")
     dumps = {made["path"]: made for made in about["dumps"]}
@@ -101,8 +102,8 @@ def write(
         missing = _describe(archive, snapshot, about, stack, recipe, told, secrets, hidden)
         for entry in source:
             path = "/" + entry.name.strip("/")
-            if path.startswith(volumes):
-                name = path.partition(f"/{snapshot.app}/")[2]
+            if path.startswith(roots):
+                name = next(path.removeprefix(root) for root in roots if path.startswith(root))
                 archive.volumes[name.partition("/")[0]] = None
                 archive.copy(entry, f"volumes/{name}", source)
             elif path in dumps:

@@ -80,10 +80,13 @@ def _service(
         found["networks"] = attached
     if "volumes" in found:
         found["volumes"] = [_mount(mount, files) for mount in found["volumes"]]
-    ports = [{k: v for k, v in port.items() if k != "mode"} for port in found.pop("ports", ())]
+    ports: list[Any] = [
+        {key: value for key, value in port.items() if key != "mode"}
+        for port in found.pop("ports", ())
+    ]
     inside = [value for key, value in labels.items() if key.endswith("loadbalancer.server.port")]
     if inside:
-        ports.append({"target": int(inside[0]), "published": str(PORT), "host_ip": "127.0.0.1"})
+        ports.append(f"127.0.0.1:{PORT}:{inside[0]}")
     return found | ({"ports": ports} if ports else {})
 
 

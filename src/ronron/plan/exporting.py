@@ -56,12 +56,12 @@ def write(session: Session, snapshot: Snapshot, path: Path, *, with_secrets: boo
         app = App.model_validate({"name": name, **declared})
         return recipe_of(app, session.loaded, session.catalog)
 
-    with step(session.report, "export", name), _whole(path) as file, _packed(file, kind) as output:
+    with step(session.report, "export", name), whole(path) as file, packed(file, kind) as output:
         return export.write(restic(session), snapshot, output, kind, recipe, values, hidden)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
+def whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that is at `path` once the context has ended well."""
     try:
         handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -81,7 +81,7 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _packed(file: IO[bytes], kind: str) -> Iterator[IO[bytes]]:
+def packed(file: IO[bytes], kind: str) -> Iterator[IO[bytes]]:
     """What is written goes to `file`, through zstd where `kind` says so."""
     if kind != "zst":
         yield file

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from ronron.site import values
+from ronron.site.drills import DrillSchedule
 from ronron.site.fields import Duration, Model, SitePath
 
 HOUR, DAY = 3600, 86400
@@ -104,6 +105,11 @@ class Backup(_Timed):
         default=None,
         description="The repository deletes nothing: snapshots are forgotten elsewhere; default: "
         "`true` for `rest:`, else `false`.",
+    )
+    drill: DrillSchedule = Field(
+        default="weekly",
+        description="When the newest backups are restored aside and looked into: `weekly`, "
+        "`monthly`, `off`, or a calendar event of systemd's.",
     )
 
     @property

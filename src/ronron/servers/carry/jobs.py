@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ronron.servers.carry.manager import CURRENT, LAUNCHER, STATE
+from ronron.site import drills
 from ronron.site.backup import Backup, Rule, rule
 from ronron.site.models import App, Site
 
@@ -45,7 +46,7 @@ def _restarts(window: str | None) -> Iterable[Job]:
 
 
 def _backups(backup: Backup, apps: Iterable[App]) -> Iterable[Job]:
-    """A job for each schedule; one that checks; one that forgets, where snapshots may be."""
+    """A job for each schedule; to forget snapshots where they may be; to check; for drills."""
     rules = [rule(backup, None), *(rule(backup, app.backup) for app in apps)]
     for one in {one.job: one for one in rules}.values():
         yield _backup(one)
@@ -54,6 +55,9 @@ def _backups(backup: Backup, apps: Iterable[App]) -> Iterable[Job]:
         yield Job("forget", "forget old snapshots", forget, "Sun *-*-* 04:00:00", HOUR)
     check = ("backup", "check", "--read", backup.check_reads)
     yield Job("check", "check the backups' repository", check, "Sun *-*-* 05:00:00", HOUR)
+    if backup.drill != drills.OFF:
+        about, when = "restore the newest backups aside and look into them", backup.drill
+        yield Job("drill", about, ("drill",), drills.CALENDARS.get(when, when), HOUR)
 
 
 def _backup(one: Rule) -> Job:
