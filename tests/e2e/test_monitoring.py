@@ -269,6 +269,9 @@ def test_top_shows_servers_and_apps(watched: Watched) -> None:
     assert {"cpu", "memory"} <= set(found["apps"]["hi"])
     out, _ = watched.operator.ronron("top", "--hours", "0.2")
     assert re.search(r"[▁▂▃▄▅▆▇█]{3}", out)
+    process = watched.operator.start("status", "--json")  # its status is that of the whole site
+    status = json.loads(process.communicate(timeout=300)[0])
+    assert set(status["figures"]) == set(found["servers"])
 
 
 def test_nothing_is_left_to_change(watched: Watched) -> None:

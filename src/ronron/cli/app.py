@@ -42,8 +42,18 @@ def status(loaded: LoadedSite, as_json: bool) -> int:
 
 
 def _print_status(found: SiteStatus) -> None:
-    rows = [(s.name, ", ".join(s.roles), s.state, s.availability, s.problem) for s in found.servers]
-    output.table(("server", "roles", "state", "availability", "problem"), rows)
+    from ronron.cli.top import measures
+
+    measured = ("processors", "memory", "fullest disk") if found.figures else ()
+    rows = [
+        (
+            *(s.name, ", ".join(s.roles), s.state, s.availability),
+            *(measures(found.figures.get(s.name, {})) if measured else ()),
+            s.problem,
+        )
+        for s in found.servers
+    ]
+    output.table(("server", "roles", "state", "availability", *measured, "problem"), rows)
     output.result("")
     output.table(
         (
@@ -54,6 +64,9 @@ def _print_status(found: SiteStatus) -> None:
     )
     for alert in found.alerts:
         output.note(f"backups: {alert}")
+    for one in found.firing:
+        silenced = " (silenced)" if one.silenced else ""
+        output.note(f"since {one.since.astimezone():%Y-%m-%d %H:%M}: {one.summary}{silenced}")
 
 
 def _row(app: AppStatus) -> Sequence[object]:

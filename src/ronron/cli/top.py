@@ -51,6 +51,12 @@ def top(loaded: LoadedSite, hours: float, as_json: bool) -> None:
     )
 
 
+def measures(row: Mapping[str, Sequence[float | None]]) -> tuple[str, ...]:
+    """A server's processors, memory and fullest disk, each as one cell."""
+    cells = (_cell(row, kind, "{:.0f} %".format, 100) for kind in ("cpu", "memory", "disk"))
+    return tuple(" ".join(cell).strip() for cell in cells)
+
+
 def _servers(found: Figures) -> list[Sequence[str]]:
     return [
         (

@@ -30,9 +30,14 @@ APPS = {
 def top(session: Session, *, start: float, end: float) -> tuple[Figures, Figures]:
     """Servers' and apps' figures from `start` to `end` (seconds since 1970)."""
     return (
-        _figures(session, SERVERS, "server", start, end),
+        servers(session, start=start, end=end),
         _figures(session, APPS, "app", start, end),
     )
+
+
+def servers(session: Session, *, start: float, end: float) -> Figures:
+    """Servers' figures alone."""
+    return _figures(session, SERVERS, "server", start, end)
 
 
 def _figures(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from ronron.backup.drilled import Drilled
 from ronron.backup.state import parse
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
-from ronron.plan import interrupted, watching
+from ronron.plan import figures, interrupted, monitoring, watching
 from ronron.plan.apply import proxy_address
 from ronron.plan.observe import observe
 from ronron.plan.session import Session
@@ -25,6 +27,8 @@ from ronron.swarm.state import SwarmState
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,24 @@ class AppStatus:
 
 @dataclass(frozen=True)
 class SiteStatus:
-    """Servers and apps, the platform's own among them; and what is wrong with the backups."""
+    """Servers and apps, the platform's own among them; and what is wrong with the backups.
+
+    `figures` are those of the servers in the last hour, `firing` the alerts of which people were
+    told: both as the monitoring has them, empty where there is none.
+    """
 
     servers: tuple[ServerStatus, ...]
     apps: tuple[AppStatus, ...]
     alerts: tuple[Alert, ...] = ()
+    figures: figures.Figures = field(default_factory=dict)
+    firing: tuple[monitoring.Alert, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing needs a person."""
         ready = all(item.state == "ready" and not item.problem for item in self.servers)
-        return ready and all(app.ok for app in self.apps) and not self.alerts
+        told = self.alerts or [one for one in self.firing if not one.silenced]
+        return ready and all(app.ok for app in self.apps) and not told
 
 
 def status(session: Session) -> SiteStatus:
@@ -116,7 +127,17 @@ def status(session: Session) -> SiteStatus:
         half = interrupted.apps(reality)
         why = "a restore goes on, or was interrupted: ronron apply puts its data back"
         backed = [replace(app, problem=why) if app.name in half else app for app in backed]
-        return SiteStatus(tuple(servers), tuple(backed), alerts)
+        return SiteStatus(tuple(servers), tuple(backed), alerts, *_measured(session))
+
+
+def _measured(session: Session) -> tuple[figures.Figures, tuple[monitoring.Alert, ...]]:
+    """What the monitoring has; nothing where there is none, or it does not answer."""
+    found: figures.Figures = {}
+    now = time.time()
+    with suppress(RonronError):
+        found = figures.servers(session, start=now - HOUR, end=now)
+        return found, monitoring.alerts(session)
+    return found, ()
 
 
 def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:
