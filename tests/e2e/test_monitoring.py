@@ -33,7 +33,7 @@ from ronron.site.yamltext import Change
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("hi")]
 
-TOLD = 120
+TOLD = 180
 """Seconds within which somebody is told."""
 TO = "cat@example.org"
 FOLDER = "/var/lib/ronron/metrics"
@@ -285,7 +285,7 @@ mkdir -p /mnt/full
 mount -o loop /var/full.img /mnt/full
 dd if=/dev/zero of=/mnt/full/file bs=1M 2>/dev/null || :
 """
-UNDO = "umount /mnt/full; rm -f /var/full.img"
+UNDO = "umount --lazy /mnt/full; rm -f /var/full.img"
 JOBS = """\
 ronron_backup_snapshot_timestamp_seconds{app="hi"} 1700000000
 ronron_backup_alert_after_seconds{app="hi"} 9e9
