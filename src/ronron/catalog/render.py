@@ -94,6 +94,11 @@ class Volume:
             return "ronron.storage"
         return f"ronron.volume.{self.app}.{self.name}"
 
+    @property
+    def fence(self) -> str:
+        """The label of a node whose copy of the volume is out of date: no task may use it."""
+        return f"ronron.fenced.{self.app}.{self.name}"
+
 
 @dataclass(frozen=True)
 class Stack:

@@ -57,11 +57,16 @@ def _print_status(found: SiteStatus) -> None:
     output.result("")
     output.table(
         (
-            *("app", "recipe", "running", "answers", "certificate", "revision", "snapshot"),
+            *("app", "recipe", "running", "answers", "certificate", "revision", "volumes"),
+            "snapshot",
             *("drill", "problem"),
         ),
         [_row(app) for app in found.apps],
     )
+    if found.copies:
+        output.result("")
+        old = [(copy.app, copy.why, copy.server, copy.path) for copy in found.copies]
+        output.table(("old copy of", "why", "server", "folder"), old)
     for alert in found.alerts:
         output.note(f"backups: {alert}")
     for one in found.firing:
@@ -79,6 +84,7 @@ def _row(app: AppStatus) -> Sequence[object]:
         f"{answer.url} {answer.status}" if answer else app.domain or "",
         f"{answer.issuer} until {answer.expires:%Y-%m-%d}" if answer else "",
         f"{app.revision}{' (drift)' if app.drift else ''}",
+        " ".join(f"{name} on {server}" for name, server in app.volumes.items()),
         f"{app.snapshot.astimezone():%Y-%m-%d %H:%M}" if app.snapshot else "",
         _drill(app),
         app.problem or (app.drill.reason if app.drill else ""),

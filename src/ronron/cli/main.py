@@ -37,6 +37,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "restart": ("ronron.cli.app:restart", "Restart an app's services."),
         "upgrade": ("ronron.cli.app:upgrade", "Move an app to its recipe's newer version."),
         "rollback": ("ronron.cli.app:rollback", "Bring back what ran before the last change."),
+        "move": ("ronron.cli.move:move", "Move an app's databases to another server."),
+        "failover": ("ronron.cli.failover:failover", "Bring up the databases of a lost server."),
         "secrets": ("ronron.cli.secrets:secrets", "Show and rotate secrets, and who reads them."),
         "recipe": ("ronron.cli.recipe:recipe", "List and show the recipes."),
     },

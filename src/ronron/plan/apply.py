@@ -19,7 +19,7 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import carry, defending, gluster, platform
+from ronron.plan import carry, defending, fencing, gluster, platform, relocating
 from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
@@ -120,6 +120,9 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
         gluster.bring(session, reality)
     if plan.provisioning.changes or plan.nodes or plan.storage:
         reality = _members(session)
+    if fences := list(fencing.changes(reality)):
+        with engine_of(session.manager) as engine:
+            fencing.carry_out(session, engine, fences)
     if plan.network or not reality.swarm.networks.get(PROXY_NETWORK):
         options = plan_options(session, reality)
         with step(report, f"network {PROXY_NETWORK}"), engine_of(session.manager) as engine:
@@ -191,10 +194,17 @@ def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: fl
             swarm = state.observe(engine)
             volumes.create(engine, session.servers, stack.volumes, swarm, session.report)
         about = _about(app, stack)
-        stacks.deploy(
-            engine, session.manager, stack, secrets, about=about, seconds=seconds,
-            report=session.report,
-        )  # fmt: skip
+
+        def launch() -> None:
+            stacks.deploy(
+                engine, session.manager, stack, secrets, about=about, seconds=seconds,
+                report=session.report,
+            )  # fmt: skip
+
+        if change.moves:
+            relocating.carry_out(session, engine, stack, change.moves, launch, seconds)
+        else:
+            launch()
         answer = wait_for_answer(session, engine, stack, seconds)
     return Done(app.name, change.action, answer)
 

@@ -15,7 +15,7 @@ from ronron.catalog.render import (
 )
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.plan import carry, defending, gluster, moved, platform
+from ronron.plan import carry, defending, fencing, gluster, moved, platform, relocating
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
@@ -70,6 +70,7 @@ def make(
         network=tuple(_network(loaded.site, reality)) if whole else (),
         apps=tuple(apps),
         carry=tuple(carry.changes(loaded, reality)) if whole else (),
+        fences=tuple(fencing.changes(reality)) if whole else (),
         unreachable={name: str(error) for name, error in reality.failures.items()},
     )
 
@@ -172,8 +173,12 @@ def _app(
     secrets = read_secrets(app, recipe, vault, deployed is not None)
     secrets = with_mail(secrets, app, recipe, loaded.site, vault)
     stack, missing = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
-    moved.check(stack, deployed, reality)
-    volumes = tuple(item for item in stack.volumes if item.path not in reality.folders)
+    moves = tuple(relocating.relocations(stack, reality))
+    moving = {move.volume for move in moves}
+    moved.check(stack, deployed, reality, moving)
+    volumes = tuple(
+        item for item in stack.volumes if item.path not in reality.folders and item not in moving
+    )
     actual = reality.swarm.services.get(app.name, {})
     if deployed is None:
         found = [*_created(stack), *_closed_ports(app, stack, loaded.site)]
@@ -181,10 +186,11 @@ def _app(
     _same_encryption(app, stack, reality.swarm)
     same = deployed.stack_digest == stack.digest
     held = deployed.specs_digest == spec.digest(actual)
-    if same and held and not volumes:
+    if same and held and not volumes and not moves:
         return None
     found = [] if same else list(_declared(app, deployed, stack))
     found += [] if held else list(_drifted(app, deployed, actual))
+    found += [relocating.change(move) for move in moves]
     found += [
         Change(f"app {app.name}", f"volumes.{item.name}", None, item.path, "the folder is missing")
         for item in volumes
@@ -193,7 +199,7 @@ def _app(
         # Fields that people do not tell apart, such as the order of the variables.
         found = [Change(f"app {app.name}", "stack", "written otherwise", "as declared")]
     action: Literal["update", "repair"] = "repair" if same else "update"
-    return AppChange(app.name, action, tuple(found), stack, volumes, missing)
+    return AppChange(app.name, action, tuple(found), stack, volumes, missing, moves)
 
 
 def _same_encryption(app: App, stack: Stack, swarm: state.SwarmState) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ronron.catalog.render import Stack, Volume
+from ronron.catalog.render import VOLUMES, Stack, Volume
+from ronron.servers.copying.aside import aside
 from ronron.servers.gluster import StorageChange
 from ronron.servers.provision.model import ProvisioningPlan
 from ronron.swarm.nodes import NodeChange
 
 DRIFT = "changed by hand"
+FENCED = "ronron.fenced."
+"""How the labels of nodes begin that hold copies of volumes which are out of date."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,33 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Relocation:
+    """A volume that is at `path` on `source` as one of class `kind`, and shall be on `target`."""
+
+    volume: Volume
+    kind: str
+    source: str
+    path: str
+    target: str
+
+    @property
+    def before(self) -> str:
+        """Server and folder where its data is."""
+        return f"{self.source}:{self.path}"
+
+    @property
+    def after(self) -> str:
+        """Server and folder where its data shall be."""
+        return f"{self.target}:{self.volume.path}"
+
+
+@dataclass(frozen=True)
 class AppChange:
     """What would be done to one app, and the fields that differ.
 
     `stack` is the app as it would be deployed, None for a removal. `volumes` are those whose
-    folders do not exist yet. A `repair` deploys again what was deployed, against drift.
+    folders do not exist yet, `moves` those whose data goes elsewhere. A `repair` deploys again what
+    was deployed, against drift.
     """
 
     app: str
@@ -42,6 +67,38 @@ class AppChange:
     stack: Stack | None = None
     volumes: tuple[Volume, ...] = ()
     new_secrets: tuple[str, ...] = ()
+    moves: tuple[Relocation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A copy of a volume that is out of date on `server`, since `when`.
+
+    `folder` is False when it is aside already: only the label is left to remove.
+    """
+
+    server: str
+    app: str
+    volume: str
+    when: str
+    folder: bool = True
+
+    @property
+    def label(self) -> str:
+        """The label of its node."""
+        return f"{FENCED}{self.app}.{self.volume}"
+
+    @property
+    def path(self) -> str:
+        """Where the copy is until it is moved aside."""
+        return f"{VOLUMES}/{self.app}/{self.volume}"
+
+    @property
+    def change(self) -> Change:
+        """What the plan shows."""
+        to = aside(self.path, "fenced", self.when) if self.folder else None
+        where, why = f"server {self.server}", "failed over: this copy is out of date"
+        return Change(where, f"{self.app}'s {self.volume}", self.path, to, why)
 
 
 @dataclass(frozen=True)
@@ -58,6 +115,7 @@ class Plan:
     network: tuple[Change, ...] = ()
     apps: tuple[AppChange, ...] = ()
     carry: tuple[Change, ...] = ()
+    fences: tuple[Fence, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -75,8 +133,10 @@ class Plan:
             Change(f"server {item.server}", item.item, item.before, item.after, item.why)
             for item in self.nodes
         ]
+        fences = [fence.change for fence in self.fences]
         apps = [change for app in self.apps for change in app.changes]
-        return (*servers, *self.defence, *storage, *nodes, *self.network, *apps, *self.carry)
+        parts = (*servers, *self.defence, *storage, *nodes, *fences, *self.network, *apps)
+        return (*parts, *self.carry)
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -87,4 +147,4 @@ class Plan:
     def empty(self) -> bool:
         """Whether nothing would be done."""
         servers = (self.provisioning.changes, self.defence, self.storage, self.nodes)
-        return not any((*servers, self.network, self.apps, self.carry))
+        return not any((*servers, self.fences, self.network, self.apps, self.carry))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from ronron.catalog.render import Stack, Volume
@@ -12,8 +12,11 @@ from ronron.plan.observe import Reality
 from ronron.swarm.record import Record
 
 
-def check(stack: Stack, deployed: Record | None, reality: Reality) -> None:
-    """Refuse to plan an app whose files are still where they were before `storage.shared` changed.
+def check(
+    stack: Stack, deployed: Record | None, reality: Reality, moving: Collection[Volume] = ()
+) -> None:
+    """Refuse to plan an app whose files are still where they were before `storage.shared` changed,
+    but for those whose data is `moving` to where it shall be.
 
     Raises SiteError for that, and RonronError when the shared storage does not tell what it has.
     """
@@ -23,7 +26,7 @@ def check(stack: Stack, deployed: Record | None, reality: Reality) -> None:
             f"{silent[0]}: the shared storage does not answer",
             remedy="ronron status shows the servers that it needs",
         )
-    left = list(_left(stack, deployed, reality))
+    left = [one for one in _left(stack, deployed, reality) if one[0] not in moving]
     if left:
         remedy = "change storage.shared back, or move the folder there and apply again"
         raise SiteError(

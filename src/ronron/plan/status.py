@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,11 +17,20 @@ from ronron.backup.drilled import Drilled
 from ronron.backup.state import parse
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
-from ronron.plan import figures, interrupted, monitoring, watching
+from ronron.plan import (
+    fencing,
+    figures,
+    interrupted,
+    keeping,
+    monitoring,
+    watching,
+)
 from ronron.plan.apply import proxy_address
-from ronron.plan.observe import observe
+from ronron.plan.keeping import Copy
+from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
-from ronron.swarm import converge, probe, spec
+from ronron.swarm import converge, deployed, probe, spec
+from ronron.swarm.deployed import Held
 from ronron.swarm.engines import engine_of
 from ronron.swarm.state import SwarmState
 
@@ -63,6 +72,8 @@ class AppStatus:
     problem: str = ""
     drill: Drilled | None = None
     snapshot: datetime | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Where its volumes are: a server, or `shared`."""
 
     @property
     def ok(self) -> bool:
@@ -85,6 +96,8 @@ class SiteStatus:
     alerts: tuple[Alert, ...] = ()
     figures: figures.Figures = field(default_factory=dict)
     firing: tuple[monitoring.Alert, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    """Old copies of data, kept until they are forgotten."""
 
     @property
     def ok(self) -> bool:
@@ -104,7 +117,7 @@ def status(session: Session) -> SiteStatus:
     for server in session.loaded.site.servers.values():
         node = reality.swarm.node(server.name)
         state = node.state if node else "not in the swarm"
-        problem = str(reality.failures.get(server.name, ""))
+        problem = str(reality.failures.get(server.name, "")) or _fenced(reality, server.name)
         availability = node.availability if node else ""
         servers.append(ServerStatus(server.name, server.roles, state, availability, problem))
     if not reality.swarm.present:
@@ -127,7 +140,8 @@ def status(session: Session) -> SiteStatus:
         half = interrupted.apps(reality)
         why = "a restore goes on, or was interrupted: ronron apply puts its data back"
         backed = [replace(app, problem=why) if app.name in half else app for app in backed]
-        return SiteStatus(tuple(servers), tuple(backed), alerts, *_measured(session))
+        old = tuple(keeping.copies(reality))
+        return SiteStatus(tuple(servers), tuple(backed), alerts, *_measured(session), old)
 
 
 def _measured(session: Session) -> tuple[figures.Figures, tuple[monitoring.Alert, ...]]:
@@ -138,6 +152,24 @@ def _measured(session: Session) -> tuple[figures.Figures, tuple[monitoring.Alert
         found = figures.servers(session, start=now - HOUR, end=now)
         return found, monitoring.alerts(session)
     return found, ()
+
+
+def _fenced(reality: Reality, server: str) -> str:
+    """Which volumes of a server are out of date and still where the current ones would be."""
+    found = [f for _, f in fencing.declared(reality.swarm) if f.server == server]
+    names = ", ".join(f"{fence.app}'s {fence.volume}" for fence in found)
+    return f"its copy of {names} is out of date: ronron apply moves it aside" if found else ""
+
+
+def _lost(name: str, held: Iterable[Held], swarm: SwarmState) -> str:
+    """Which volumes of an app are on servers that the swarm does not reach, and what helps."""
+    ready = {node.name for node in swarm.nodes if node.ready}
+    for one in held:
+        if one.servers and not ready & set(one.servers):
+            where = " and ".join(one.servers)
+            remedy = f"ronron failover {name}" if one.kind == "database" else f"start {where}"
+            return f"{one.name} is on {where}, which does not answer: {remedy}"
+    return ""
 
 
 def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:
@@ -159,8 +191,9 @@ def _app(
         return AppStatus(name, "", services, problem="not deployed: ronron apply")
     content: dict[str, Any] = newest.content
     domain = content.get("domain")
-    answer, problem = None, ""
-    if domain:
+    held = deployed.volumes(name, swarm).values()
+    answer, problem = None, _lost(name, held, swarm)
+    if domain and not problem:
         trust = session.loaded.site.acme.trust
         try:
             answer = probe.ask(
@@ -184,4 +217,5 @@ def _app(
         domain,
         answer,
         problem,
+        volumes={one.name: " and ".join(one.servers) or "shared" for one in held},
     )

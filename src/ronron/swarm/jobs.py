@@ -260,7 +260,8 @@ def scale(
 ) -> None:
     """Set how many tasks of each service run, and wait until tasks that shall not be are gone.
 
-    `replicas` is by the services' whole names.
+    `replicas` is by the services' whole names. Of nodes that the swarm does not reach nothing is
+    heard: their tasks are not waited for.
     """
     for name, wanted in replicas.items():
         # Docker's own command leaves the rest of the specification as it is, to the letter.
@@ -268,8 +269,10 @@ def scale(
     stopped = [name for name, wanted in replicas.items() if wanted == 0]
 
     def gone() -> bool:
+        lost = {n["ID"] for n in engine.api.nodes() if n["Status"]["State"] != "ready"}
         return not any(
             task["Status"]["State"] in ("running", "starting", "preparing", "ready", "assigned")
+            and task.get("NodeID") not in lost
             for name in stopped
             for task in engine.api.tasks(filters={"service": name})
         )

@@ -27,6 +27,8 @@ class Node:
     address: str
     leader: bool
     labels: Mapping[str, str]
+    updated: str = ""
+    """When the swarm last changed what it knows of the node, such as that it lost it: RFC 3339."""
 
     @property
     def ready(self) -> bool:
@@ -158,4 +160,5 @@ def _node(node: Mapping[str, Any]) -> Node:
         node["Status"].get("Addr", ""),
         bool(manager.get("Leader")),
         node["Spec"].get("Labels") or {},
+        node.get("UpdatedAt", ""),
     )

@@ -116,6 +116,24 @@ def forget(runner: Runner, app: str) -> None:
     until(gone, FORGET_SECONDS, f"the containers of {app} on {runner.name} to go", pause=0.5)
 
 
+def unuse(runner: Runner, names: Iterable[str]) -> None:
+    """Remove Docker's own entries for volumes, by their whole names, on one server; the folders
+    stay. Containers of tasks that are over go with them.
+
+    Raises RonronError when a container still runs with one.
+    """
+    for name in names:
+        ended = ["docker", "ps", "-aq", "--filter", f"volume={name}", "--filter", "status=exited"]
+        ended += ["--filter", "status=created", "--filter", "status=dead"]
+
+        def gone(name: str = name, ended: list[str] = ended) -> bool:
+            if left := runner.run(ended, check=False).text.split():
+                runner.run(["docker", "rm", *left], check=False)
+            return runner.run(["docker", "volume", "rm", "-f", name], check=False).status == 0
+
+        until(gone, FORGET_SECONDS, f"the containers with {name} on {runner.name} to go", pause=0.5)
+
+
 def delete(
     engine: DockerClient, runners: Mapping[str, Runner], app: str, swarm: SwarmState, report: Report
 ) -> None:
@@ -126,5 +144,5 @@ def delete(
             runner.run(["rm", "-rf", "--one-file-system", "--", *folders])
     for node in swarm.nodes:
         for key in node.labels:
-            if key.startswith(f"ronron.volume.{app}."):
+            if key.startswith((f"ronron.volume.{app}.", f"ronron.fenced.{app}.")):
                 nodes.label(engine, node.name, key, None)

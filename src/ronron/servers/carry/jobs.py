@@ -9,6 +9,7 @@ from ronron.servers.carry.manager import CURRENT, LAUNCHER, STATE
 from ronron.site import drills
 from ronron.site.backup import Backup, Rule, rule
 from ronron.site.models import App, Site
+from ronron.site.storage import Failover
 
 HOUR = 3600
 CALENDARS = {
@@ -36,7 +37,13 @@ class Job:
 def jobs(site: Site, apps: Iterable[App] = ()) -> tuple[Job, ...]:
     """The jobs of a site with these apps."""
     backups = _backups(site.backup, apps) if site.backup else ()
-    return (*backups, *_restarts(site.hardening.reboot))
+    return (*backups, *_restarts(site.hardening.reboot), *_failover(site.storage.failover))
+
+
+def _failover(rule: Failover) -> Iterable[Job]:
+    if rule.automatic:
+        about, command = "bring up databases of lost servers", ("failover", "--automatic", "--yes")
+        yield Job("failover", about, command, "*:0/2", 0)
 
 
 def _restarts(window: str | None) -> Iterable[Job]:

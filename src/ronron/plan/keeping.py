@@ -1,0 +1,46 @@
+"""Old copies of apps' data: what moves left and what was fenced, kept until told otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ronron.events import step
+from ronron.plan.observe import Reality
+from ronron.plan.session import Session
+
+_NAME = re.compile(r"(?P<app>.+)-(?P<when>\d{8}T\d{6}Z)")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """An old copy: of which app, since when, why (`moved`, or `fenced` after a failover), where."""
+
+    app: str
+    why: str
+    when: str
+    server: str
+    path: str
+
+
+def copies(reality: Reality, app: str | None = None) -> Iterator[Copy]:
+    """The old copies on the servers that answered, of all apps or of one, oldest first."""
+    found = []
+    for server, facts in reality.facts.items():
+        for folder in facts.folders:
+            path = PurePosixPath(folder)
+            match = _NAME.fullmatch(path.name)
+            why = path.parent.name.removeprefix(".")
+            if match and why in ("moved", "fenced") and app in (None, match["app"]):
+                found.append(Copy(match["app"], why, match["when"], server, folder))
+    yield from sorted(found, key=lambda copy: (copy.when, copy.server))
+
+
+def forget(session: Session, found: Iterable[Copy]) -> None:
+    """Delete old copies for good."""
+    for copy in found:
+        with step(session.report, "delete", f"{copy.server}: {copy.path}"):
+            command = ["rm", "-rf", "--one-file-system", "--", copy.path]
+            session.servers[copy.server].run(command)

@@ -1,0 +1,225 @@
+"""Databases that move, servers that die or are cut off, and what then becomes of each copy."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cloud import Operator, answers, eventually
+from e2e.test_backups import HEALTH, title, write
+from ronron import lab
+from ronron.engine.client import connect
+from ronron.lab import Lab
+from ronron.site import yamltext
+from ronron.site.yamltext import Change
+
+pytestmark = [pytest.mark.lab]
+VOLUMES = "/srv/ronron/volumes"
+
+
+def words(operator: Operator, path: str = "/") -> str:
+    """What the ledger answers to somebody outside."""
+    context = ssl.create_default_context(cafile=str(operator.folder / "acme-root.pem"))
+    domain = f"ledger.{operator.lab.domain}"
+
+    class Connection(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            http.client.HTTPConnection.connect(self)
+            self.sock = context.wrap_socket(self.sock, server_hostname=domain)
+
+    connection = Connection(operator.lab.server("manager").ip, timeout=20)
+    connection.request("GET", path, headers={"Host": domain})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    assert answer.status == 200, text
+    return text
+
+
+def says(operator: Operator, text: str) -> bool:
+    """Whether the ledger tells these words: for a moment the proxy may not know where it is."""
+    try:
+        return words(operator) == text
+    except (OSError, AssertionError, http.client.HTTPException):
+        return False
+
+
+def holder(operator: Operator, app: str, volume: str = "data") -> str:
+    """The server that `ronron status` says has a volume."""
+    process = operator.start("status", "--json")
+    out, err = process.communicate(timeout=300)
+    assert out, err
+    return str(next(a for a in json.loads(out)["apps"] if a["name"] == app)["volumes"][volume])
+
+
+def containers(operator: Operator, server: str, app: str) -> list[str]:
+    """The containers with an app's database that run on a server."""
+    words = ("docker", "ps", "-q", "--filter", f"volume={app}_data")
+    return operator.on(server, *words).split()
+
+
+def stored(operator: Operator, server: str, folder: str) -> str:
+    """The words in a copy of the ledger's data, read on its server."""
+    script = (
+        "import sqlite3, sys;"
+        "found = sqlite3.connect(sys.argv[1]).execute('SELECT word FROM words ORDER BY rowid');"
+        "print(*[word for (word,) in found])"
+    )
+    return operator.on(server, "python3", "-c", script, f"{folder}/words")
+
+
+def is_down(operator: Operator, server: str) -> bool:
+    shown = operator.on("manager", "docker", "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+    return f"{server} Down" in shown
+
+
+@contextmanager
+def cut_off(found: Lab, name: str) -> Iterator[None]:
+    """A server that goes on by itself while no other reaches it, nor the operator."""
+    server = found.server(name)
+    with connect() as engine:
+        network = engine.networks.get(found.network)
+        network.disconnect(server.container)
+        try:
+            yield
+        finally:
+            network.connect(server.container, ipv4_address=server.ip, aliases=[server.address])
+
+
+@pytest.fixture
+def ledger(kept: Operator) -> Iterator[Operator]:
+    """An operator with a `ledger` that has the words `one` in a dump, and `two` since."""
+    recipe = kept.folder / "recipes" / "ledger"
+    shutil.copytree(Path(__file__).parent / "ledger", recipe)
+    try:
+        kept.deploy("ledger", "ledger")
+        words(kept, "/add?one")
+        kept.ronron("backup", "ledger")
+        words(kept, "/add?two")
+        yield kept
+    finally:
+        kept.ronron("remove", "ledger", "--delete-data", "--yes")
+        kept.ronron("move", "ledger", "--forget", "--yes")
+        shutil.rmtree(recipe)
+
+
+@pytest.mark.usefixtures("blog")
+def test_a_blogs_database_moves_and_comes_back(kept: Operator) -> None:
+    write(kept, "On the move")
+    kept.ronron("move", "blog", "--to", "worker-1", "--yes")
+    assert title(kept) == "On the move"
+    assert answers(kept, "blog", HEALTH)
+    assert holder(kept, "blog") == "worker-1"
+    assert containers(kept, "worker-1", "blog")
+    owner = kept.on("worker-1", "stat", "-c", "%u:%g %a", f"{VOLUMES}/blog/data")
+    assert owner == "999:999 750"
+    assert kept.plan() == []
+    write(kept, "Elsewhere")
+    out, _ = kept.ronron("move", "blog", "--to", "manager", "--yes", "--json")
+    (old,) = json.loads(out)["kept"]
+    assert old["server"] == "worker-1"
+    assert "ibdata1" in kept.on("worker-1", "ls", old["path"])
+    assert title(kept) == "Elsewhere"
+    assert kept.plan() == []
+    kept.ronron("move", "blog", "--forget", "--yes")
+    assert kept.on("worker-1", "ls", f"{VOLUMES}/.moved") == ""
+
+
+def test_a_move_that_fails_leaves_everything_as_it_was(ledger: Operator) -> None:
+    source = holder(ledger, "ledger")
+    target = next(name for name in ("worker-1", "worker-2") if name != source)
+    before = ledger.on(source, "stat", "-c", "%i", f"{VOLUMES}/ledger/data")
+    for arguments, said in (
+        (("--to", "worker-9", "--yes"), "there is no server worker-9"),
+        (("--to", target, "--volume", "dta", "--yes"), "has no database volume dta"),
+        (("--to", target), "add --yes"),
+        (("--forget", "--to", target), "--forget alone"),
+    ):
+        assert said in ledger.ronron("move", "ledger", *arguments, status=2)[1]
+    # The new server's Docker has another folder for it: no container starts there.
+    wrong = ("--opt", "type=none", "--opt", "o=bind", "--opt", "device=/srv/nowhere", "ledger_data")
+    ledger.on(target, "docker", "volume", "create", *wrong)
+    line = ("move", "ledger", "--to", target, "--yes", "--timeout", "20")
+    _, err = ledger.ronron(*line, status=1)
+    assert "ledger: was not moved" in err
+    eventually(lambda: says(ledger, "one two"), 120)
+    assert holder(ledger, "ledger") == source
+    assert ledger.on(source, "stat", "-c", "%i", f"{VOLUMES}/ledger/data") == before
+    assert ledger.on(target, "ls", f"{VOLUMES}/ledger", f"{VOLUMES}/.moving").split() == [
+        f"{VOLUMES}/.moving:",
+        f"{VOLUMES}/ledger:",
+    ]
+    assert ledger.plan() == []
+    ledger.on(target, "docker", "volume", "rm", "-f", "ledger_data")
+    ledger.ronron("move", "ledger", "--to", target, "--yes")
+    assert words(ledger) == "one two"
+
+
+def test_a_server_that_was_cut_off_is_fenced_and_never_merged(ledger: Operator) -> None:
+    server = holder(ledger, "ledger")
+    (container,) = containers(ledger, server, "ledger")
+    with cut_off(ledger.lab, server):
+        eventually(lambda: is_down(ledger, server), 120)
+        status = ledger.start("status", "--json").communicate(timeout=300)[0]
+        (told,) = [a for a in json.loads(status)["apps"] if a["name"] == "ledger"]
+        assert "ronron failover ledger" in told["problem"]
+        _, err = ledger.ronron("failover", "ledger", "--yes", status=2)
+        assert f"{server} has been gone for" in err
+        _, err = ledger.ronron("failover", "ledger", "--now", status=2)
+        assert "newest dump, on the storage server, is" in err
+        assert "add --yes" in err
+        out, _ = ledger.ronron("failover", "ledger", "--now", "--yes", "--json")
+        (database,) = json.loads(out)["databases"]
+        assert (database["from"], database["database"]) == (server, "db")
+        assert database["to"] != server
+        assert words(ledger) == "one"
+        assert words(ledger, "/add?three") == "one three"
+        # The other side takes writes all the while.
+        add = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/add?lost')"
+        ledger.on(server, "docker", "exec", container, "python3", "-c", add)
+    eventually(lambda: not is_down(ledger, server), 120)
+    eventually(lambda: not containers(ledger, server, "ledger"), 120)
+    (change,) = ledger.plan()
+    assert change["before"] == f"{VOLUMES}/ledger/data"
+    assert change["why"] == "failed over: this copy is out of date"
+    ledger.ronron("apply", "--yes")
+    assert stored(ledger, server, change["after"]) == "one two lost"
+    assert words(ledger) == "one three"
+    assert ledger.plan() == []
+    status = json.loads(ledger.ronron("status", "--json")[0])
+    assert {"why": "fenced", "path": str(Path(change["after"]).parent)}.items() <= next(
+        copy for copy in status["copies"] if copy["server"] == server
+    ).items()
+
+
+def test_the_manager_brings_up_the_database_of_a_dead_server(ledger: Operator) -> None:
+    settings = ledger.folder / "ronron.yml"
+    before = settings.read_text()
+    failover: dict[str, Any] = {"after": "1s", "automatic": True}
+    change = Change(("storage",), {"failover": failover})
+    settings.write_text(yamltext.apply(before, [change], "ronron.yml"))
+    job = ("systemctl", "start", "ronron-failover.service")
+    try:
+        ledger.ronron("apply", "--yes")
+        server = holder(ledger, "ledger")
+        lab.stop_server(ledger.lab, server)
+        eventually(lambda: is_down(ledger, server), 120)
+        ledger.on("manager", *job)
+        assert words(ledger) == "one"
+        lab.start_server(ledger.lab, server)
+        eventually(lambda: not is_down(ledger, server), 120)
+        ledger.on("manager", *job)
+        (old,) = ledger.on(server, "sh", "-c", f"ls -d {VOLUMES}/.fenced/ledger-*/data").split()
+        assert stored(ledger, server, old) == "one two"
+        assert words(ledger) == "one"
+    finally:
+        settings.write_text(before)
+        ledger.ronron("apply", "--yes")
+    assert ledger.plan() == []

@@ -1,0 +1,209 @@
+"""Where data is, where it shall be, and which copies are out of date, as was observed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ronron.catalog.render import Stack, Volume
+from ronron.errors import ServerError, SiteError
+from ronron.plan import failover, fencing, keeping, moved, relocating
+from ronron.plan.model import Plan
+from ronron.plan.observe import Reality
+from ronron.servers.carry.jobs import jobs
+from ronron.servers.copying.aside import aside, rename
+from ronron.servers.local import LocalRunner
+from ronron.servers.provision.model import ProvisioningPlan
+from ronron.site.load import load_site
+from ronron.swarm import deployed, record, state
+from ronron.swarm.facts import ServerFacts
+
+DATA = Volume("blog", "data", "database", 999, 999, "0700", ("db",))
+FILES = replace(DATA, kind="files")
+PATH = "/srv/ronron/volumes/blog/data"
+PINNED = {"ronron.volume.blog.data": "true"}
+STORAGE = {"ronron.storage": "true"}
+
+
+def node(name: str, labels: Mapping[str, str] | None = None, **more: str) -> state.Node:
+    about = {"id": name, "state": "ready", "updated": "", **more}
+    return state.Node(
+        about["id"], name, "worker", "active", about["state"], "", False, labels or {},
+        about["updated"],
+    )  # fmt: skip
+
+
+def stack(*volumes: Volume) -> Stack:
+    return Stack("blog", "r", "", None, "/", {}, {}, {}, (), volumes)
+
+
+def deployed_as(kind: str, path: str = PATH) -> record.Record:
+    """The record of an app whose volume `data` was of that class."""
+    label = "ronron.storage" if kind == "files" else "ronron.volume.blog.data"
+    placement = {"constraints": [f"node.labels.{label} == true"]}
+    text = {
+        "services": {"db": {"deploy": {"placement": placement}}, "web": {}},
+        "volumes": {"data": {"driver_opts": {"device": path}}},
+    }
+    return record.make(
+        "blog", 1, stack=json.dumps(text), stack_digest="", specs={}, about={"app": {}}
+    )
+
+
+def reality(
+    nodes: Iterable[state.Node], folders: Mapping[str, Iterable[str]], kind: str = "database"
+) -> Reality:
+    """Servers that answered with the folders that they have."""
+    facts = {
+        name: ServerFacts("active", name, False, "eth0", 1500, frozenset(paths))
+        for name, paths in folders.items()
+    }
+    swarm = state.SwarmState(True, tuple(nodes), records={"blog": (deployed_as(kind),)})
+    return Reality(facts, {}, swarm)
+
+
+def test_an_old_copy_stays_on_the_file_system_of_its_volume(tmp_path: Path) -> None:
+    when = "20261127T080000Z"
+    assert aside(PATH, "moved", when) == f"/srv/ronron/volumes/.moved/blog-{when}/data"
+    shared = aside("/srv/ronron/shared/blog/data", "fenced", when)
+    assert shared == f"/srv/ronron/shared/.fenced/blog-{when}/data"
+    here, to = tmp_path / "a", tmp_path / "x" / "b"
+    rename(LocalRunner(), str(here), str(to))  # What is not there is no fault.
+    here.mkdir()
+    rename(LocalRunner(), str(here), str(to))
+    assert to.is_dir()
+    here.mkdir()
+    with pytest.raises(ServerError):
+        rename(LocalRunner(), str(here), str(to))
+    assert here.is_dir(), "never into a folder that is there"
+    assert list(to.iterdir()) == []
+
+
+def test_a_record_tells_class_folder_and_servers() -> None:
+    nodes = [node("manager", STORAGE), node("worker-1", PINNED)]
+    for kind, server in (("files", "manager"), ("database", "worker-1")):
+        swarm = reality(nodes, {}, kind).swarm
+        held = deployed.volumes("blog", swarm)["data"]
+        assert (held.kind, held.path, held.servers) == (kind, PATH, (server,))
+    assert deployed.volumes("shop", swarm) == {}
+
+
+def moves(found: Reality, volume: Volume) -> list[tuple[str, str]]:
+    return [(it.before, it.after) for it in relocating.relocations(stack(volume), found)]
+
+
+def test_a_volume_whose_class_changed_goes_where_it_shall_be() -> None:
+    nodes = [node("manager", STORAGE), node("worker-1", PINNED)]
+    pinned = reality(nodes, {"manager": [], "worker-1": [PATH]})
+    assert moves(pinned, DATA) == []
+    assert moves(pinned, FILES) == [(f"worker-1:{PATH}", f"manager:{PATH}")]
+    (relocation,) = relocating.relocations(stack(FILES), pinned)
+    told = relocating.change(relocation)
+    assert (told.where, told.field) == ("app blog", "volumes.data")
+    assert told.why == "database becomes files; its data moves"
+    # A new database stays where its data is, and only its label is new.
+    files = reality([nodes[0], node("worker-1")], {"manager": [PATH], "worker-1": []}, "files")
+    assert moves(files, FILES) == []
+    assert moves(files, DATA) == [(f"manager:{PATH}", f"manager:{PATH}")]
+    (relocation,) = relocating.relocations(stack(DATA), files)
+    assert relocating.change(relocation).before == f"manager:{PATH} (files)"
+
+
+def test_shared_storage_gets_the_data_and_gives_it_back() -> None:
+    nodes = [node("manager", STORAGE), node("worker-1")]
+    shared = replace(FILES, shared=True)
+    local = reality(nodes, {"manager": [PATH], "worker-1": []}, "files")
+    assert moves(local, shared) == [(f"manager:{PATH}", f"manager:{shared.path}")]
+    (relocation,) = relocating.relocations(stack(shared), local)
+    assert relocating.change(relocation).why == "storage.shared in ronron.yml; its data moves"
+    moved.check(stack(shared), local.swarm.newest("blog"), local, [shared])
+    with pytest.raises(SiteError, match="its data is in"):
+        moved.check(stack(shared), local.swarm.newest("blog"), local)
+    mounted = {"manager": [shared.path], "worker-1": [shared.path]}
+    there = reality(nodes, mounted, "files")
+    there = replace(
+        there, swarm=replace(there.swarm, records={"blog": (deployed_as("files", shared.path),)})
+    )
+    assert moves(there, shared) == []
+    assert moves(there, FILES) == [(f"manager:{shared.path}", f"manager:{PATH}")]
+    (relocation,) = relocating.relocations(stack(DATA), there)
+    assert relocation.source == relocation.target, "copied where it shall be, from the mount there"
+
+
+def test_what_is_nowhere_is_not_moved_and_a_stale_folder_is_not_taken() -> None:
+    nodes = [node("manager", STORAGE), node("worker-1", PINNED), node("worker-2")]
+    assert moves(reality(nodes, {"manager": [], "worker-1": []}), FILES) == []
+    stale = reality(nodes, {"manager": [], "worker-1": [], "worker-2": [PATH]})
+    assert moves(stale, FILES) == []
+
+
+FENCED = {"ronron.fenced.blog.data": "20261127T080000Z"}
+
+
+def test_a_fence_waits_for_its_server_and_moves_the_folder_aside() -> None:
+    gone = reality([node("worker-1", FENCED, state="down")], {})
+    assert list(fencing.changes(gone)) == []
+    back = reality([node("worker-1", FENCED)], {"worker-1": [PATH]})
+    (fence,) = fencing.changes(back)
+    plan = Plan(ProvisioningPlan(), fences=(fence,))
+    assert not plan.empty
+    (change,) = plan.changes
+    assert (change.where, change.before) == ("server worker-1", PATH)
+    assert change.after == "/srv/ronron/volumes/.fenced/blog-20261127T080000Z/data"
+    (again,) = fencing.changes(reality([node("worker-1", FENCED)], {"worker-1": []}))
+    assert not again.folder, "only the label is left"
+
+
+def test_a_fence_never_takes_the_current_copy_away() -> None:
+    both = reality([node("worker-1", {**FENCED, **PINNED})], {"worker-1": [PATH]})
+    (fence,) = fencing.changes(both)
+    assert not fence.folder
+    # A dead node of the same name is not the server that answers.
+    two = [node("worker-1", FENCED, id="old", state="down"), node("worker-1", id="new")]
+    assert list(fencing.changes(reality(two, {"worker-1": [PATH]}))) == []
+
+
+def test_how_long_a_server_is_gone_is_told_by_the_swarm() -> None:
+    now = datetime(2026, 11, 27, 8, 10, tzinfo=UTC)
+    gone = node("worker-1", updated="2026-11-27T08:00:00.123456789Z", state="down")
+    assert failover.gone_since(gone, now) == 600
+    assert failover.moment("2026-11-27T10:00:00.1+02:00") == datetime(2026, 11, 27, 8, tzinfo=UTC)
+
+
+def test_old_copies_are_found_by_their_folders() -> None:
+    root = "/srv/ronron/volumes"
+    folders = [
+        f"{root}/.moved/blog-20261127T080000Z",
+        f"{root}/.fenced/blog-2-20261126T080000Z",
+        f"{root}/.replaced/blog-20261127T080000Z",
+        PATH,
+    ]
+    found = reality([], {"worker-1": folders})
+    assert [(c.app, c.why) for c in keeping.copies(found)] == [
+        ("blog-2", "fenced"), ("blog", "moved"),
+    ]  # fmt: skip
+    assert [c.path for c in keeping.copies(found, "blog")] == folders[:1]
+
+
+SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nstorage: {failover: FAILOVER}\n"
+
+
+def site(folder: Path, settings: Any) -> Any:
+    (folder / "ronron.yml").write_text(SITE.replace("FAILOVER", json.dumps(settings)))
+    return load_site(folder).site
+
+
+def test_when_it_fails_over_by_itself_is_declared(tmp_path: Path) -> None:
+    found = site(tmp_path, {"after": "2h", "automatic": True})
+    assert found.storage.failover.seconds == 7200
+    assert [job.command[0] for job in jobs(found)] == ["failover"]
+    assert jobs(site(tmp_path, {})) == ()
+    for wrong in ("10", "0m", "1d", "m"):
+        with pytest.raises(SiteError, match=r"storage\.failover\.after: .* is not a period"):
+            site(tmp_path, {"after": wrong})
