@@ -73,6 +73,8 @@ class Volume:
     mode: str
     services: tuple[str, ...]
     shared: bool = False
+    quota: int = 0
+    """How large it may get, in bytes; 0 for no limit."""
 
     @property
     def root(self) -> str:
@@ -174,6 +176,11 @@ def parameters(app: App, recipe: Recipe, site: Site) -> dict[str, str]:
                 remedy = f"{recipe.name} has: {', '.join(recipe.services)}"
                 problems.append(Problem(file, f"{section}.{service}", "unknown service", remedy))
     problems += guards.check(app, recipe)
+    volumes = recipe.stack.get("volumes") or {}
+    for volume in app.volumes:
+        if volume not in volumes:
+            remedy = f"{recipe.name} has: {', '.join(volumes) or 'none'}"
+            problems.append(Problem(file, f"volumes.{volume}", "unknown volume", remedy))
     if problems:
         raise SiteError(problems)
     return values
@@ -270,10 +277,11 @@ def _volumes(
     found = []
     for name, services in users.items():
         rule = recipe.extension.volumes.get(name) or VolumeRule()
+        quota = app.volumes[name].bytes if name in app.volumes else 0
         owner = (rule.uid, rule.gid, rule.mode)
         # The platform's own stay on the manager: it starts before what they would be shared by.
         shared = is_shared and rule.kind == "files" and app.name not in PLATFORM
-        volume = Volume(app.name, name, rule.kind, *owner, tuple(services), shared)
+        volume = Volume(app.name, name, rule.kind, *owner, tuple(services), shared, quota)
         found.append(volume)
         compose["volumes"][name] = {
             "name": f"{app.name}_{name}",

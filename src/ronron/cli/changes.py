@@ -25,10 +25,13 @@ def show(plan: Plan, as_json: bool) -> None:
             {
                 "changes": [dataclasses.asdict(change) for change in plan.changes],
                 "failures": dict(plan.failures),
+                "notes": list(plan.notes),
             }
         )
         return
     lines(plan.changes)
+    for note in plan.notes:
+        output.note(note)
     for name, reason in plan.failures.items():
         output.note(f"could not be looked at: {name}: {reason.removeprefix(f'{name}: ')}")
     if plan.empty and not plan.failures:

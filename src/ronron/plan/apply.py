@@ -30,7 +30,17 @@ from ronron.servers.provision.model import StorageAccess
 from ronron.servers.provision.run import apply_provisioning
 from ronron.site.models import App
 from ronron.site.vault import Secrets, generate
-from ronron.swarm import aside, certificates, images, nodes, probe, stacks, state, volumes
+from ronron.swarm import (
+    aside,
+    certificates,
+    images,
+    nodes,
+    probe,
+    quotas,
+    stacks,
+    state,
+    volumes,
+)
 from ronron.swarm.engines import engine_of
 
 if TYPE_CHECKING:
@@ -193,6 +203,9 @@ def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: fl
         if change.volumes:
             swarm = state.observe(engine)
             volumes.create(engine, session.servers, stack.volumes, swarm, session.report)
+        for server, volume in change.quotas:
+            with step(session.report, f"quota of {volume.name}", f"{app.name} on {server}"):
+                quotas.set_limit(session.servers[server], volume)
         about = _about(app, stack)
 
         def launch() -> None:

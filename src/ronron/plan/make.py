@@ -15,7 +15,16 @@ from ronron.catalog.render import (
 )
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.plan import carry, defending, fencing, gluster, moved, platform, relocating
+from ronron.plan import (
+    carry,
+    defending,
+    fencing,
+    gluster,
+    limiting,
+    moved,
+    platform,
+    relocating,
+)
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
 from ronron.servers.provision.model import ProvisioningPlan
@@ -47,12 +56,13 @@ def make(
     """
     chosen = None if only is None else set(only)
     problems: list[Problem] = []
+    notes: list[str] = []
     apps = []
     wanted = platform.apps(loaded) if chosen is None else {}
     wanted |= {name: app for name, app in loaded.apps.items() if chosen is None or name in chosen}
     for app in wanted.values():
         try:
-            change = _app(app, loaded, reality, catalog, vault)
+            change = _app(app, loaded, reality, catalog, vault, notes)
         except SiteError as error:
             problems += error.problems
         else:
@@ -72,6 +82,7 @@ def make(
         carry=tuple(carry.changes(loaded, reality)) if whole else (),
         fences=tuple(fencing.changes(reality)) if whole else (),
         unreachable={name: str(error) for name, error in reality.failures.items()},
+        notes=tuple(notes),
     )
 
 
@@ -166,14 +177,21 @@ def with_mail(
 
 
 def _app(
-    app: App, loaded: LoadedSite, reality: Reality, catalog: Catalog, vault: Vault
+    app: App,
+    loaded: LoadedSite,
+    reality: Reality,
+    catalog: Catalog,
+    vault: Vault,
+    notes: list[str],
 ) -> AppChange | None:
     recipe = recipe_of(app, loaded, catalog)
     deployed = reality.swarm.newest(app.name)
     secrets = read_secrets(app, recipe, vault, deployed is not None)
     secrets = with_mail(secrets, app, recipe, loaded.site, vault)
     stack, missing = rendered(app, recipe, loaded.site, secrets, reality.link_mtu)
+    notes += limiting.impossible(stack, reality)
     moves = tuple(relocating.relocations(stack, reality))
+    limits = tuple(limiting.differing(stack, reality))
     moving = {move.volume for move in moves}
     moved.check(stack, deployed, reality, moving)
     volumes = tuple(
@@ -186,11 +204,12 @@ def _app(
     _same_encryption(app, stack, reality.swarm)
     same = deployed.stack_digest == stack.digest
     held = deployed.specs_digest == spec.digest(actual)
-    if same and held and not volumes and not moves:
+    if same and held and not (volumes or moves or limits):
         return None
     found = [] if same else list(_declared(app, deployed, stack))
     found += [] if held else list(_drifted(app, deployed, actual))
     found += [relocating.change(move) for move in moves]
+    found += [limiting.change(server, volume, reality) for server, volume in limits]
     found += [
         Change(f"app {app.name}", f"volumes.{item.name}", None, item.path, "the folder is missing")
         for item in volumes
@@ -199,7 +218,7 @@ def _app(
         # Fields that people do not tell apart, such as the order of the variables.
         found = [Change(f"app {app.name}", "stack", "written otherwise", "as declared")]
     action: Literal["update", "repair"] = "repair" if same else "update"
-    return AppChange(app.name, action, tuple(found), stack, volumes, missing, moves)
+    return AppChange(app.name, action, tuple(found), stack, volumes, missing, moves, limits)
 
 
 def _same_encryption(app: App, stack: Stack, swarm: state.SwarmState) -> None:

@@ -57,7 +57,8 @@ class AppChange:
     """What would be done to one app, and the fields that differ.
 
     `stack` is the app as it would be deployed, None for a removal. `volumes` are those whose
-    folders do not exist yet, `moves` those whose data goes elsewhere. A `repair` deploys again what
+    folders do not exist yet, `moves` those whose data goes elsewhere, `quotas` those
+    that get another limit, with their servers. A `repair` deploys again what
     was deployed, against drift.
     """
 
@@ -68,6 +69,7 @@ class AppChange:
     volumes: tuple[Volume, ...] = ()
     new_secrets: tuple[str, ...] = ()
     moves: tuple[Relocation, ...] = ()
+    quotas: tuple[tuple[str, Volume], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Plan:
     carry: tuple[Change, ...] = ()
     fences: tuple[Fence, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What is declared and cannot be done, though nothing else waits for it."""
 
     @property
     def changes(self) -> tuple[Change, ...]:

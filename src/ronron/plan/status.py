@@ -22,6 +22,7 @@ from ronron.plan import (
     figures,
     interrupted,
     keeping,
+    limiting,
     monitoring,
     watching,
 )
@@ -131,7 +132,7 @@ def status(session: Session) -> SiteStatus:
         session.loaded, reality.swarm, known.model_copy(update={"skew": skew})
     )
     with ThreadPoolExecutor(8) as threads:
-        apps = threads.map(lambda n: _app(session, reality.swarm, n, running[n]), names)
+        apps = threads.map(lambda n: _app(session, reality, n, running[n]), names)
         drills = drilled.parse(reality.facts[manager].drills)
         seen = {name: app.newest.time for name, app in known.apps.items() if app.newest}
         backed = [
@@ -161,6 +162,12 @@ def _fenced(reality: Reality, server: str) -> str:
     return f"its copy of {names} is out of date: ronron apply moves it aside" if found else ""
 
 
+def _limit(held: Held, reality: Reality) -> str:
+    """The quota of a volume, in words."""
+    found = {facts.quotas.get(held.path, 0) for facts in reality.facts.values()} - {0}
+    return f" (quota {limiting.shown(max(found))})" if found else ""
+
+
 def _lost(name: str, held: Iterable[Held], swarm: SwarmState) -> str:
     """Which volumes of an app are on servers that the swarm does not reach, and what helps."""
     ready = {node.name for node in swarm.nodes if node.ready}
@@ -184,8 +191,9 @@ def _services(engine: DockerClient, app: str) -> dict[str, tuple[int, int]]:
 
 
 def _app(
-    session: Session, swarm: SwarmState, name: str, services: Mapping[str, tuple[int, int]]
+    session: Session, reality: Reality, name: str, services: Mapping[str, tuple[int, int]]
 ) -> AppStatus:
+    swarm = reality.swarm
     newest = swarm.newest(name)
     if newest is None:
         return AppStatus(name, "", services, problem="not deployed: ronron apply")
@@ -217,5 +225,7 @@ def _app(
         domain,
         answer,
         problem,
-        volumes={one.name: " and ".join(one.servers) or "shared" for one in held},
+        volumes={
+            one.name: (" and ".join(one.servers) or "shared") + _limit(one, reality) for one in held
+        },
     )

@@ -37,6 +37,7 @@ from ronron.site.fields import (
 )
 from ronron.site.security import Firewall, Hardening, Port
 from ronron.site.storage import Storage
+from ronron.site.volumes import VolumeSettings
 from ronron.site.web import Access, Headers, Traffic
 
 RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup", "storage")
@@ -339,6 +340,9 @@ class App(Model):
         ge=0,
         le=100,
         description="When a rebuild brings it back: lower numbers first, equal ones together.",
+    )
+    volumes: dict[Service, VolumeSettings] = Field(
+        default={}, description="By volume: what is set for it."
     )
     images: dict[Service, Annotated[str, AfterValidator(values.image)]] = Field(
         default={}, description="By service: the image, with its tag, instead of the recipe's."

@@ -6,13 +6,17 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
 
+from ronron.catalog.render import SHARED
 from ronron.errors import OperatorError
 from ronron.servers import gluster
 from ronron.servers.defend import facts as defence_facts
 from ronron.servers.defend.facts import Defence
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
+from ronron.swarm import quotas
 
 KEPT = ("backups",)
 """Files of `/var/lib/ronron` in which the manager's jobs keep what they saw."""
@@ -48,6 +52,15 @@ def folders(root, seconds):
         return None
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
+facts["quotas"], facts["unlimited"] = {}, {}
+for path in ["/srv/ronron/volumes", *facts["folders"]]:
+    try:
+        if why := unable(path):
+            facts["unlimited"][path] = why
+        elif size := limit(path):
+            facts["quotas"][path] = size
+    except OSError as error:
+        facts["unlimited"][path] = str(error)
 with open("/proc/self/mountinfo") as mounts:
     mounted = any(line.split()[4] == "/srv/ronron/shared" for line in mounts)
 shared = folders("/srv/ronron/shared", 20) if mounted else []
@@ -125,6 +138,7 @@ class ServerFacts:
     the texts of the files in which jobs keep what they saw, by name, and under `restoring` the
     names of the files of restores that are not done. `ahead` is by how many seconds its clock is
     ahead of this computer's, a second or two aside.
+    `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none.
     """
 
     swarm_state: str
@@ -142,6 +156,15 @@ class ServerFacts:
     kept: Mapping[str, str] = field(default_factory=dict)
     ahead: float = 0.0
     defence: Defence = field(default_factory=Defence)
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    unlimited: Mapping[str, str] = field(default_factory=dict)
+
+    def cannot_limit(self, path: str) -> str:
+        """Why the folder of a volume, there or not yet, can have no quota; empty if it can."""
+        if path.startswith(SHARED):
+            return "shared storage has none"
+        there = path in self.folders
+        return self.unlimited.get(path if there else str(PurePosixPath(path).parent.parent), "")
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -151,7 +174,7 @@ def read(runner: Runner, interface: str | None = None, user: str = "root") -> Se
     Raises OperatorError when the server has no such interface.
     """
     given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\n"
-    script = f"{defence_facts.program()}\n{given}{_SCRIPT}"
+    script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
     if interface and interface not in answer["interfaces"]:
@@ -187,6 +210,8 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         else GlusterFacts(),
         kept=_texts(answer.get("kept")),
         defence=_defence(answer.get("defence")),
+        quotas=_mapping(answer.get("quotas")),
+        unlimited=_mapping(answer.get("unlimited")),
     )
 
 
@@ -196,6 +221,10 @@ def _texts(answer: object) -> Mapping[str, str]:
 
 def _defence(answer: object) -> Defence:
     return defence_facts.parse(answer) if isinstance(answer, dict) else Defence()
+
+
+def _mapping(answer: object) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {}
 
 
 def _carried(answer: object) -> Carried:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ronron.catalog.render import SHARED, VOLUMES, Volume
-from ronron.errors import RonronError
+from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
-from ronron.swarm import nodes
+from ronron.swarm import nodes, quotas
 from ronron.swarm.state import Node, SwarmState
 from ronron.swarm.waiting import until
 
@@ -63,8 +64,16 @@ def _least_used(swarm: SwarmState) -> tuple[Node, ...]:
 def folder_commands(volume: Volume) -> list[list[str]]:
     """The commands that make a volume's folder, with its owner and mode, unless it is there."""
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
+    # Only a subvolume of btrfs can have a quota.
+    kind = 'if [ "$(stat -f -c %T -- "$1")" = btrfs ]; then btrfs subvolume create -- "$2"; fi'
+    folder = f"{volume.root}/{volume.app}"
     return [
-        ["install", "-d", "-m", "0711", f"{volume.root}/{volume.app}"],
+        ["install", "-d", "-m", "0711", folder],
+        *(
+            [["sh", "-ec", kind, "sh", folder, volume.path]]
+            if volume.quota and not volume.shared
+            else []
+        ),
         ["install", "-d", *owner, volume.path],
     ]
 
@@ -98,6 +107,10 @@ def create(
             there = runners[server].run(["test", "-d", volume.path], check=False).status == 0
             for command in [] if there else folder_commands(volume):
                 runners[server].run(command)
+            if volume.quota and not volume.shared:
+                # The plan has said it where there can be none: the app comes first.
+                with suppress(OperatorError):
+                    quotas.set_limit(runners[server], volume)
             if volume.kind == "database" and not swarm.with_label(volume.label):
                 nodes.label(engine, server, volume.label, "true")
 
