@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ronron.events import step
+from ronron.plan.lock import lock
 from ronron.plan.observe import Reality
 from ronron.plan.session import Session
 
@@ -16,7 +17,10 @@ _NAME = re.compile(r"(?P<app>.+)-(?P<when>\d{8}T\d{6}Z)")
 
 @dataclass(frozen=True)
 class Copy:
-    """An old copy: of which app, since when, why (`moved`, or `fenced` after a failover), where."""
+    """An old copy: of which app, since when, why, where.
+
+    `moved`, `fenced` after a failover, or `moving`: what a ronron that was killed has not finished.
+    """
 
     app: str
     why: str
@@ -33,14 +37,15 @@ def copies(reality: Reality, app: str | None = None) -> Iterator[Copy]:
             path = PurePosixPath(folder)
             match = _NAME.fullmatch(path.name)
             why = path.parent.name.removeprefix(".")
-            if match and why in ("moved", "fenced") and app in (None, match["app"]):
+            if match and why in ("moved", "fenced", "moving") and app in (None, match["app"]):
                 found.append(Copy(match["app"], why, match["when"], server, folder))
     yield from sorted(found, key=lambda copy: (copy.when, copy.server))
 
 
 def forget(session: Session, found: Iterable[Copy]) -> None:
-    """Delete old copies for good."""
-    for copy in found:
-        with step(session.report, "delete", f"{copy.server}: {copy.path}"):
-            command = ["rm", "-rf", "--one-file-system", "--", copy.path]
-            session.servers[copy.server].run(command)
+    """Delete old copies for good; nothing is moved meanwhile."""
+    with lock(session.manager, "ronron move --forget"):
+        for copy in found:
+            with step(session.report, "delete", f"{copy.server}: {copy.path}"):
+                command = ["rm", "-rf", "--one-file-system", "--", copy.path]
+                session.servers[copy.server].run(command)
