@@ -1,5 +1,5 @@
 # What can be done here; each target does one thing. Needs Debian 12 or 13 with Python 3.11 or newer.
-.PHONY: help try test test-unit lint bench clean
+.PHONY: help try test test-unit test-vm lint bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -13,11 +13,18 @@ test: ## Run all tests: unit, integration, end to end on disposable servers
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
+	@scripts/machines
 	@.venv/bin/pytest -n 3 --dist loadgroup
 
 test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup
 	@.venv/bin/pytest -n auto --dist loadgroup tests/unit
+
+test-vm: ## Run the tests that need a kernel of their own, on virtual machines (as root)
+	@scripts/setup
+	@scripts/host
+	@scripts/machines
+	@.venv/bin/pytest tests/vm
 
 lint: ## Check style, types, and which room imports which
 	@scripts/setup

@@ -1,5 +1,6 @@
 """Whether a server is fit, from its facts; and the facts' program, run on this computer."""
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,3 +137,9 @@ def test_no_python_and_no_root_are_told_apart() -> None:
 
 def test_the_program_stands_alone() -> None:
     assert "ronron." not in program()
+
+
+def test_the_two_parts_of_the_program_do_not_share_a_name() -> None:
+    tree = ast.parse(program())
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert sorted(defined) == sorted(set(defined))

@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "top": ("ronron.cli.top:top", "Show what servers and apps use."),
         "alerts": ("ronron.cli.alerts:alerts", "Show and silence alerts, and try their channels."),
         "bans": ("ronron.cli.bans:bans", "See who is banned from the servers, and lift bans."),
+        "storage": ("ronron.cli.storage:storage", "Show and extend the space for volumes."),
     },
     "Apps": {
         "deploy": ("ronron.cli.deploy:deploy", "Add an app, or update it, and wait for it."),

@@ -14,6 +14,7 @@ from ronron.servers.runner import Runner
 if TYPE_CHECKING:
     from ronron.servers.connections import Connections
     from ronron.site.load import LoadedSite
+    from ronron.site.models import Site
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB
@@ -82,13 +83,24 @@ def check(
 
     def look(runner: Runner) -> ServerCheck:
         with step(report, "check", runner.name):
-            seen = facts(runner, Query(ports=WEB_PORTS))
-            found = judge(seen, site.servers[runner.name].is_manager)
+            modules = nfs_modules(site, runner.name)
+            seen = facts(runner, Query(ports=WEB_PORTS, modules=modules))
+            found = (
+                *judge(seen, site.servers[runner.name].is_manager),
+                *lacking(seen, modules),
+            )
             network = _network(runner) if site.network.encrypted else ()
             return ServerCheck(runner.name, seen, (*found, *network))
 
     found, failures = connections.on_each(look, wanted)
     return [found.get(name) or unreachable(name, failures[name]) for name in wanted]
+
+
+def nfs_modules(site: Site, server: str) -> tuple[str, ...]:
+    """The kernel's modules by which a server has its part in NFS."""
+    if site.storage.shared != "nfs":
+        return ()
+    return ("nfsd",) if server == site.storage_server.name else ("nfsv4",)
 
 
 def unreachable(name: str, error: ServerError) -> ServerCheck:
@@ -115,6 +127,15 @@ def unfit(seen: Facts, manager: bool, *, changing: bool) -> tuple[Finding, ...]:
     """
     found = judge(seen, manager) if changing else tuple(_ports(seen) if manager else ())
     return tuple(finding for finding in found if finding.fatal)
+
+
+def lacking(seen: Facts, modules: Iterable[str]) -> tuple[Finding, ...]:
+    """Which of the kernel's modules that are needed there are not."""
+    return tuple(
+        Finding(f"its kernel has no {name}", "install the distribution's own kernel")
+        for name in modules
+        if name not in seen.modules
+    )
 
 
 def _system(seen: Facts) -> Iterable[Finding]:

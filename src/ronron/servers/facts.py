@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -12,6 +13,11 @@ from ronron.errors import ServerError
 from ronron.servers.process import last_lines
 from ronron.servers.refusals import CannotConnect
 from ronron.servers.runner import Runner
+from ronron.servers.storage import seen
+from ronron.servers.storage.seen import StorageFacts
+
+PROGRAM = ("storage/look.py", "observe.py")
+"""The files that are sent as one: the second imports of ronron only the first."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Query:
     secrets: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
+    disks: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
     def json(self) -> str:
         """The query as the program on the server wants it."""
@@ -87,10 +95,19 @@ class Facts:
     listeners: Mapping[int, str]
     """Who listens on the TCP ports asked for: port to program."""
 
+    modules: frozenset[str] = frozenset()
+    """Which of the kernel modules asked for are there."""
+
+    storage: StorageFacts | None = None
+    """Disks and pool, where disks were asked for."""
+
 
 def program() -> str:
     """The Python program that is run on the server; its one argument is a Query's JSON."""
-    return resources.files("ronron.servers").joinpath("observe.py").read_text()
+    first, second = (
+        resources.files("ronron.servers").joinpath(name).read_text() for name in PROGRAM
+    )
+    return first + re.sub(r"^from (__future__|ronron).*\n", "", second, flags=re.M)
 
 
 def parse(text: str) -> Facts:
@@ -103,6 +120,8 @@ def parse(text: str) -> Facts:
             "services": {name: Service(**one) for name, one in data["services"].items()},
             "entries": {path: Entry(**one) for path, one in data["entries"].items()},
             "listeners": {int(port): who for port, who in data["listeners"].items()},
+            "modules": frozenset(data["modules"]),
+            "storage": seen.parse(data["storage"]) if data["storage"] else None,
         }
     )
 

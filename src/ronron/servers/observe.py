@@ -1,8 +1,9 @@
 """Runs on a server: prints what ronron wants to know of it, as one JSON object.
 
-It is sent as it is (`python3 - QUERY`), so it stands alone: Python 3.9 and its standard library.
-QUERY is JSON: `packages`, `services`, `files` (their text is told), `secrets` (files of which only
-the digest is told), `folders` and `ports` to look at.
+It is sent (`python3 - QUERY`) with `storage/look.py` in front of it, so the two stand alone: Python
+3.9 and its standard library. QUERY is JSON: `packages`, `services`, `files` (their text is told),
+`secrets` (files of which only the digest is told), `folders`, `ports`, `disks` and kernel `modules`
+to look at.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from ronron.servers.storage.look import storage
 
 
 def _read(path: str) -> str:
@@ -62,14 +65,14 @@ def _services(names: list[str]) -> dict[str, dict[str, Any]]:
         "Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,"
         "ConditionResult,ConditionTimestampMonotonic"
     )
-    units = [name + ".service" for name in names]
+    units = {name if "." in name else name + ".service": name for name in names}
     started = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
     found = {}
     for block in _output("systemctl", "show", "-p", wanted, "--", *units).split("\n\n"):
         unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if unit.get("LoadState") == "loaded":
             tried = unit.get("ConditionTimestampMonotonic", "0") != "0"
-            found[unit["Id"][: -len(".service")]] = {
+            found[units.get(unit["Id"], unit["Id"].removesuffix(".service"))] = {
                 "enabled": unit.get("UnitFileState") in ("enabled", "static"),
                 "active": unit.get("ActiveState") in ("active", "activating", "reloading"),
                 "since": started + int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
@@ -117,6 +120,14 @@ def _listeners(ports: list[int]) -> dict[str, str]:
     return found
 
 
+def _modules(names: list[str]) -> list[str]:
+    """Which of the kernel modules are there, loaded, built in or to be loaded."""
+    folder = f"/lib/modules/{platform.release()}"
+    listed = _read(f"{folder}/modules.dep") + _read(f"{folder}/modules.builtin")
+    known = set(re.findall(r"([^/\s]+)\.ko", listed)) | set(_read("/proc/filesystems").split())
+    return [one for one in names if one in known or Path("/sys/module", one).exists()]
+
+
 def _observe(query: dict[str, Any]) -> dict[str, Any]:
     told = [(path, True) for path in query["files"]]
     digested = [(path, False) for path in query["secrets"] + query["folders"]]
@@ -138,6 +149,8 @@ def _observe(query: dict[str, Any]) -> dict[str, Any]:
         "services": _services(query["services"]),
         "entries": {path: found for path, found in entries.items() if found},
         "listeners": _listeners(query["ports"]),
+        "modules": _modules(query["modules"]),
+        "storage": storage(query["disks"]) if query["disks"] else None,
     }
 
 

@@ -18,6 +18,7 @@ from ronron.site.load import SITE_FILE, app_file, parse_app, parse_site
 from ronron.site.models import App, Server, Site
 from ronron.site.yamltext import Change
 
+POOL = ("storage", "pool")
 APP_SCHEMA = "# yaml-language-server: $schema=../.schema/app.json\n"
 
 
@@ -78,6 +79,47 @@ def site_without(folder: Path, names: Sequence[str]) -> tuple[Site, str]:
     wanted = [Change(("servers", site.server(name).name), None) for name in names]
     text = yamltext.apply(text, wanted, SITE_FILE)
     return _site(text), text
+
+
+def pool_with(folder: Path, disk: str, *, erase: bool) -> tuple[Site, str]:
+    """The site as it would be with `disk` in its pool too, and the text of its file.
+
+    With `erase`, what the disk holds may be erased. Nothing is written. Raises OperatorError when
+    there is no pool, or the disk is in it; SiteError when the site would not be valid.
+    """
+    text = _text(folder / SITE_FILE)
+    pool = _site(text).storage.pool
+    if pool is None:
+        raise OperatorError(
+            f"{SITE_FILE}: storage.pool: there is none to extend",
+            remedy="declare one: storage: {pool: {disks: [/dev/disk/by-id/…]}}",
+        )
+    if disk in pool.disks:
+        raise OperatorError(
+            f"{SITE_FILE}: storage.pool.disks: {disk} is there already",
+            remedy="ronron apply brings it into the pool; ronron storage status shows the disks",
+        )
+    wanted = [Change((*POOL, "disks"), [*pool.disks, disk])]
+    if erase:
+        wanted.append(Change((*POOL, "erase"), [*pool.erase, disk]))
+    text = yamltext.apply(text, wanted, SITE_FILE)
+    return _site(text), text
+
+
+def extend_pool(folder: Path, disk: str, *, erase: bool) -> Site:
+    """Add `disk` to the pool in `ronron.yml`. Returns and raises as `pool_with`."""
+    site, text = pool_with(folder, disk, erase=erase)
+    write_atomically(folder / SITE_FILE, text.encode())
+    return site
+
+
+def forget_erased(folder: Path, disk: str) -> None:
+    """Take `disk` out of those that may be erased. Raises SiteError when the file is not valid."""
+    text = _text(folder / SITE_FILE)
+    pool = _site(text).storage.pool
+    left = [name for name in pool.erase if name != disk] if pool else []
+    text = yamltext.apply(text, [Change((*POOL, "erase"), left or None)], SITE_FILE)
+    write_atomically(folder / SITE_FILE, text.encode())
 
 
 def write_app(folder: Path, app: App) -> Path:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ronron.site import values
 from ronron.site.fields import Model
+from ronron.site.pool import Pool
 
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
 PERIOD_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,4}[smh]$"}
@@ -44,6 +45,10 @@ class Storage(Model):
         default="local",
         description="How volumes of files reach the servers: `local`, on the storage server alone; "
         "`nfs`, from the storage server; `glusterfs`, copied to three servers.",
+    )
+    pool: Pool | None = Field(
+        default=None,
+        description="Disks of the storage server as one space; without it: its own disk.",
     )
     failover: Failover = Field(
         default=Failover(), description="Databases of a server that is gone."

@@ -54,6 +54,8 @@ class File:
     """A file of root's; the content of a `secret` one is shown nowhere.
 
     `service` is the one that is restarted when the file is newer.
+    `then` is a command to run when it was written, once services run; with a `mark`, also when that
+    file is older: what was interrupted is finished so.
     """
 
     path: str
@@ -62,18 +64,22 @@ class File:
     why: str = ""
     secret: bool = False
     service: str = ""
+    then: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True)
 class Part:
     """What one part of the platform wants on a server: folders (path, mode) before files, these
-    before packages, services that are enabled and run, and those that are stopped."""
+    before packages, services that are enabled and run, and those that are stopped. A
+    kernel without one of `modules` is refused."""
 
     packages: tuple[str, ...] = ()
     folders: tuple[tuple[str, int], ...] = ()
     files: tuple[File, ...] = ()
     services: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
     def __add__(self, other: Part) -> Part:
         """Both parts, each thing once."""
@@ -83,6 +89,7 @@ class Part:
             files=_joined(self.files, other.files),
             services=_joined(self.services, other.services),
             stopped=_joined(self.stopped, other.stopped),
+            modules=_joined(self.modules, other.modules),
         )
 
 
@@ -91,6 +98,20 @@ _Item = TypeVar("_Item")
 
 def _joined(one: tuple[_Item, ...], other: tuple[_Item, ...]) -> tuple[_Item, ...]:
     return tuple(dict.fromkeys((*one, *other)))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pool of disks that a server shall have; `uuid` is what its file system is to have.
+
+    Disks in `erase` may be erased, whatever they hold.
+    """
+
+    disks: tuple[str, ...]
+    kind: Literal["lvm", "btrfs"]
+    filesystem: Literal["ext4", "xfs", "btrfs"]
+    erase: tuple[str, ...]
+    uuid: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +132,7 @@ class Declared:
     registry: RegistryAccess | None = None
     packages: tuple[str, ...] = ()
     part: Part = Part()
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +190,16 @@ class StopService:
     service: str
 
 
-Action = SetHostName | MakeFolder | WriteFile | FetchKey | Install | RunService | StopService
+@dataclass(frozen=True)
+class Run:
+    """Run commands as root, one after the other, until one fails; `stdin` is given to each."""
+
+    title: str
+    commands: tuple[tuple[str, ...], ...]
+    stdin: str = field(default="", repr=False)
+
+
+Action = SetHostName | MakeFolder | WriteFile | FetchKey | Install | RunService | StopService | Run
 
 
 @dataclass(frozen=True)

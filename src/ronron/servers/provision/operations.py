@@ -20,6 +20,7 @@ from ronron.servers.provision.model import (
     FetchKey,
     Install,
     MakeFolder,
+    Run,
     RunService,
     SetHostName,
     StopService,
@@ -65,6 +66,13 @@ def key(url: str, path: str, fingerprint: str) -> Commands:
     yield StringCommand(shlex.join(("python3", "-", url, path, fingerprint)), _stdin=script)
 
 
+@operation()
+def run(commands: tuple[tuple[str, ...], ...], stdin: str) -> Commands:
+    """Run commands one after the other."""
+    for command in commands:
+        yield StringCommand(shlex.join(command), _stdin=stdin)
+
+
 def add(state: State, host: Host, action: Action) -> None:
     """Add the operation that carries out `action` on `host` to what `state` will run."""
     function, arguments = _operation(action)
@@ -101,6 +109,8 @@ def _operation(action: Action) -> tuple[Any, dict[str, Any]]:
 
         case StopService(service):
             return systemd.service, {"service": service, "enabled": False, "running": False}
+        case Run(_, commands, stdin):
+            return run, {"commands": commands, "stdin": stdin}
 
 
 def _write(path: str, content: str, mode: int) -> StringCommand:

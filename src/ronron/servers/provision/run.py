@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_DNS, uuid5
 
 from ronron.errors import ServerError
 from ronron.events import Event, Report, State, ignore
@@ -24,11 +25,14 @@ from ronron.servers.provision import monitored
 from ronron.servers.provision.model import (
     Change,
     Declared,
+    Part,
+    Pool,
     ProvisioningPlan,
     RegistryAccess,
     StorageAccess,
 )
 from ronron.servers.ssh import SshRunner
+from ronron.servers.storage import nfs, pool
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
@@ -99,20 +103,41 @@ def declare(
             docker=site.docker.packages,
             registry=registry,
             packages=_packages(site, server),
-            part=monitored.part() + gluster.part(site, name, storage) + closed,
+            part=monitored.part() + _shared(site, name, storage, addresses) + closed,
+            pool=_pool(site) if name == site.storage_server.name else None,
         )
         for name, server in site.servers.items()
     }
+
+
+def _shared(site: Site, name: str, storage: StorageAccess, addresses: Mapping[str, str]) -> Part:
+    """What the shared storage wants on a server, whichever it is."""
+    if site.storage.shared == "nfs":
+        return nfs.part(site, name, addresses)
+    return gluster.part(site, name, storage)
 
 
 def _packages(site: Site, server: Server) -> tuple[str, ...]:
     """What a server needs beside Docker: on the manager what runs ronron, where the volumes of
     files are what makes backups."""
     found = MANAGER_PACKAGES if server.name == site.manager.name else ()
-    if site.backup is None or server.name != site.storage_server.name:
+    if server.name != site.storage_server.name:
+        return found
+    found = (*found, *pool.packages(_pool(site)))
+    if site.backup is None:
         return found
     rclone = ("rclone",) if site.backup.repository.startswith("rclone:") else ()
     return (*found, "restic", *rclone)
+
+
+def _pool(site: Site) -> Pool | None:
+    """The storage server's pool. Its UUID follows from the site's names."""
+    wanted = site.storage.pool
+    if wanted is None:
+        return None
+    uuid = str(uuid5(NAMESPACE_DNS, f"pool.{site.name}.{site.domain}"))
+    filesystem = "btrfs" if wanted.kind == "btrfs" else wanted.filesystem
+    return Pool(wanted.disks, wanted.kind, filesystem, wanted.erase, uuid)
 
 
 def _names(server: Server, registry: RegistryAccess | None) -> tuple[str, ...]:

@@ -15,12 +15,14 @@ from ronron.servers.provision.model import (
     FetchKey,
     Install,
     MakeFolder,
+    Run,
     RunService,
     SetHostName,
     Step,
     StopService,
     WriteFile,
 )
+from ronron.servers.storage import pool, units
 
 BASE = "/srv/ronron"
 HOSTS = "/etc/hosts"
@@ -36,6 +38,7 @@ TIME_DAEMONS = ("systemd-timesyncd", "chrony", "ntpsec", "openntpd", "ntp")
 DEBIAN_DOCKER = ("docker.io", "docker-cli")
 DOCKER_DOCKER = ("docker-ce", "docker-ce-cli", "containerd.io")
 CERTIFICATE_AUTHORITIES = "ca-certificates"
+UNITS = (units.MOUNT, units.DOCKER)
 MOST_LINES = 30
 """A longer diff is cut."""
 
@@ -58,14 +61,18 @@ def query(declared: Declared) -> Query:
         files=(
             *(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
             *(file.path for file in declared.part.files if not file.secret),
+            *UNITS,
         ),
         secrets=(
             *certificates,
             contents.DOCKER_KEY,
             *(file.path for file in declared.part.files if file.secret),
+            *(file.mark for file in declared.part.files if file.mark),
         ),
         ports=WEB_PORTS if declared.manager else (),
-        folders=(*(path for path, _ in _folders(declared)), CLOUD),
+        folders=(*(path for path, _ in _folders(declared)), CLOUD, units.WANTED),
+        disks=declared.pool.disks if declared.pool else (),
+        modules=(*pool.modules(declared.pool), *declared.part.modules),
     )
 
 
@@ -80,7 +87,9 @@ def steps(declared: Declared, seen: Facts) -> list[Step]:
         *differ.folders(),
         *differ.files(),
         *differ.packages(),
+        *differ.storage(),
         *differ.services(),
+        *differ.commands(),
     ]
 
 
@@ -94,6 +103,8 @@ def docker_packages(declared: Declared, seen: Facts) -> tuple[str, ...]:
 
 def _folders(declared: Declared) -> list[tuple[str, int]]:
     found = [(BASE, 0o711), (f"{BASE}/volumes", 0o711), ("/etc/docker", 0o755)]
+    if declared.pool:
+        found.append((f"{units.DOCKER.rpartition('/')[0]}", 0o755))
     if declared.docker == "docker":
         found.append(("/etc/apt/keyrings", 0o755))
     if declared.registry:
@@ -226,6 +237,15 @@ class _Comparison:
         present = [name for name in TIME_DAEMONS if name in self.seen.packages]
         return present[0] if present else TIME_DAEMONS[0]
 
+    def storage(self) -> Iterator[Step]:
+        wanted, seen = self.declared.pool, self.seen.storage
+        if wanted is None or seen is None:
+            return
+        uuid = seen.pool.uuid or wanted.uuid
+        yield from self.file(units.MOUNT, units.mount(uuid, wanted.filesystem), why="the pool")
+        yield from self.file(units.DOCKER, units.docker(), why="no container starts without it")
+        yield from pool.steps(self.declared.server, wanted, self.seen)
+
     def services(self) -> Iterator[Step]:
         for name in ("docker", self.time_daemon, *self.declared.part.services):
             found = self.seen.services.get(name)
@@ -249,6 +269,21 @@ class _Comparison:
             if found is not None and (found.enabled or found.active):
                 change = self.change(f"service {name}", "running", "stopped", "not needed")
                 yield Step(StopService(name), (change,))
+
+    def commands(self) -> Iterator[Step]:
+        """What the files of the part want to be run after they were written."""
+        wanted: dict[tuple[str, ...], list[Change]] = {}
+        for file in self.declared.part.files:
+            if not file.then:
+                continue
+            written = [*self.file(file.path, file.content, file.mode)]
+            found, mark = (self.seen.entries.get(path) for path in (file.path, file.mark))
+            late = bool(found and mark and mark.changed < found.changed <= self.seen.clock)
+            if written or late:
+                told = self.change(file.path, "written", "in force") if late else None
+                wanted.setdefault(file.then, []).extend([told] if told and not written else [])
+        for argv, changes in wanted.items():
+            yield Step(Run(" ".join(argv), (argv,)), tuple(changes))
 
     def newer(self, name: str, found: Service) -> str:
         """The file that the service has not read yet: it changes, or did after the service

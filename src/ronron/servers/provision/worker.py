@@ -30,7 +30,7 @@ from pyinfra.api.operations import run_ops  # noqa: E402
 from pyinfra.api.state import BaseStateCallback, State  # noqa: E402
 from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
-from ronron.servers.check import unfit  # noqa: E402
+from ronron.servers.check import lacking, unfit  # noqa: E402
 from ronron.servers.process import LAST_LINES  # noqa: E402
 from ronron.servers.provision.connector import OpenSshConnector  # noqa: E402
 from ronron.servers.provision.model import (  # noqa: E402
@@ -41,7 +41,9 @@ from ronron.servers.provision.model import (  # noqa: E402
     Install,
     MakeFolder,
     Part,
+    Pool,
     RegistryAccess,
+    Run,
     RunService,
     SetHostName,
     Step,
@@ -50,6 +52,7 @@ from ronron.servers.provision.model import (  # noqa: E402
 )
 from ronron.servers.provision.operations import ServerFacts, add  # noqa: E402
 from ronron.servers.provision.steps import query, steps  # noqa: E402
+from ronron.servers.storage import pool  # noqa: E402
 
 RESTART_SECONDS = 300
 """How long one server waits at most for another's daemon to restart."""
@@ -103,7 +106,9 @@ class Worker(BaseStateCallback):
                 self.failed(host, "facts")
                 return
             found = steps(declared, seen)
-            if faults := unfit(seen, declared.manager, changing=bool(found)):
+            faults = unfit(seen, declared.manager, changing=bool(found))
+            kernel = lacking(seen, declared.part.modules)
+            if faults := (*faults, *kernel, *pool.refused(declared.pool, seen)):
                 host.connector_data["failed"] = (1, [str(fault) for fault in faults])
                 self.failed(host, "unfit")
                 return
@@ -176,11 +181,20 @@ def _declared(one: dict[str, Any]) -> Declared:
     part = Part(
         packages=tuple(data["part"]["packages"]),
         folders=tuple((path, mode) for path, mode in data["part"]["folders"]),
-        files=tuple(File(**file) for file in data["part"]["files"]),
+        files=tuple(
+            File(**{**file, "then": tuple(file["then"])}) for file in data["part"]["files"]
+        ),
         services=tuple(data["part"]["services"]),
         stopped=tuple(data["part"]["stopped"]),
+        modules=tuple(data["part"]["modules"]),
     )
-    return Declared(**{**data, "hosts": hosts, "registry": registry, "part": part})
+    of_pool = data["pool"]
+    disks = Pool(**{key: _tuple(value) for key, value in of_pool.items()}) if of_pool else None
+    return Declared(**{**data, "hosts": hosts, "registry": registry, "part": part, "pool": disks})
+
+
+def _tuple(value: Any) -> Any:  # noqa: ANN401
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _state(servers: list[dict[str, Any]]) -> State:
@@ -215,6 +229,8 @@ def _title(action: Action) -> str:
             return f"{'restart' if restart else 'start'} {service}"
         case StopService(service):
             return f"stop {service}"
+        case Run(title):
+            return title
 
 
 def main() -> None:
