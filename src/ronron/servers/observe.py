@@ -124,7 +124,8 @@ def _modules(names: list[str]) -> list[str]:
     """Which of the kernel modules are there, loaded, built in or to be loaded."""
     folder = f"/lib/modules/{platform.release()}"
     listed = _read(f"{folder}/modules.dep") + _read(f"{folder}/modules.builtin")
-    known = set(re.findall(r"([^/\s]+)\.ko", listed)) | set(_read("/proc/filesystems").split())
+    found = (name.replace("-", "_") for name in re.findall(r"([^/\s]+)\.ko", listed))
+    known = {*found, *_read("/proc/filesystems").split()}
     return [one for one in names if one in known or Path("/sys/module", one).exists()]
 
 
