@@ -175,7 +175,9 @@ def test_a_move_that_fails_leaves_everything_as_it_was(ledger: Operator) -> None
         f"{VOLUMES}/ledger:",
     ]
     assert ledger.plan() == []
-    ledger.on(target, "docker", "volume", "rm", "-f", "ledger_data")
+    used = "docker ps -aq --filter volume=ledger_data"
+    script = f"{used} | xargs -r docker rm > /dev/null && docker volume rm -f ledger_data"
+    ledger.on(target, "sh", "-c", script)
     ledger.ronron("move", "ledger", "--to", target, "--yes")
     assert words(ledger) == "one two"
 
@@ -223,9 +225,9 @@ def test_the_manager_brings_up_the_database_of_a_dead_server(ledger: Operator) -
     change = Change(("storage",), {"failover": failover})
     settings.write_text(yamltext.apply(before, [change], "ronron.yml"))
     job = ("systemctl", "start", "ronron-failover.service")
+    server = holder(ledger, "ledger")
     try:
         ledger.ronron("apply", "--yes")
-        server = holder(ledger, "ledger")
         lab.stop_server(ledger.lab, server)
         eventually(lambda: is_down(ledger, server), 120)
         ledger.on("manager", *job)
@@ -237,6 +239,8 @@ def test_the_manager_brings_up_the_database_of_a_dead_server(ledger: Operator) -
         assert stored(ledger, server, old) == "one two"
         assert words(ledger) == "one"
     finally:
+        lab.start_server(ledger.lab, server)
+        eventually(lambda: not is_down(ledger, server), 120)
         settings.write_text(before)
         ledger.ronron("apply", "--yes")
     assert ledger.plan() == []
