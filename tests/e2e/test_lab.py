@@ -283,7 +283,7 @@ def test_the_images_go_with_the_last_lab(first: Lab, engine: docker.DockerClient
     assert bool(image_tags(engine)) == bool(others)
 
 
-@pytest.mark.parametrize(("name", "servers"), [("No", 3), (SECOND, 0), (SECOND, 6)])
+@pytest.mark.parametrize(("name", "servers"), [("No", 3), ("labtest", 0), ("labtest", 6)])
 def test_a_lab_that_cannot_be_is_refused(name: str, servers: int) -> None:
     with pytest.raises(OperatorError):
         lab.up(name, servers)
