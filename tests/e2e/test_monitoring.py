@@ -137,6 +137,8 @@ def watched(operator: Operator, inbox: tuple[Inbox, str, int, int]) -> Iterator[
         assert process.returncode == 0, out + err
     relay = {"host": gateway, "port": mail_port, "security": "none", "from": "cloud@example.org"}
     options = [word for key, value in relay.items() for word in ("--set", f"mail_{key}={value}")]
+    # As systemd does where it is not in a container: containers see what is mounted later.
+    operator.on("manager", "mount", "--make-rshared", "/")
     try:
         operator.ronron("deploy", "monitoring", "--yes", "--timeout", "600", *options)
         yield Watched(operator, found)
