@@ -5,7 +5,7 @@ set -eu
 cd "$1"
 packages=apparmor,btrfs-progs,busybox-static,ca-certificates,cpio,dbus,docker-cli,docker.io,e2fsprogs
 packages=$packages,iproute2,iptables,kmod,linux-image-cloud-amd64,lvm2,nfs-common,nfs-kernel-server
-packages=$packages,openssh-client,openssh-server,python3,python3-venv,systemd-sysv,systemd-timesyncd
+packages=$packages,nftables,openssh-client,openssh-server,python3,python3-venv,systemd-sysv,systemd-timesyncd
 packages=$packages,udev,unattended-upgrades,xfsprogs
 mmdebstrap --quiet --variant=minbase --include="$packages" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
