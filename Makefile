@@ -14,11 +14,11 @@ test: ## Run all tests: unit, integration, end to end on disposable servers
 	@scripts/host
 	@scripts/interpreters
 	@scripts/machines
-	@.venv/bin/pytest -n 3 --dist loadgroup
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder
 
 test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup
-	@.venv/bin/pytest -n auto --dist loadgroup tests/unit
+	@.venv/bin/pytest -n auto tests/unit
 
 test-vm: ## Run the tests that need a kernel of their own, on virtual machines (as root)
 	@scripts/setup

@@ -1,26 +1,40 @@
-"""Which tests stay together when several processes share the work (`pytest -n 3 --dist loadgroup`).
+"""Which tests stay together when several processes share the work (`pytest -n 3`).
 
-A module stays together, for the fixtures that it shares. The tests on the session's lab are in two
-parts, each with a lab of its own: one would take as long as all the rest.
+A module stays together, for the fixtures that it shares. The modules on the session's lab are in
+two parts, each with a lab of its own: one would take as long as all the rest.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-LAB = "bare"
-"""The fixture that makes the session's lab."""
+PARTS = {
+    "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers",
+              "defended", "monitoring", "secrets"),
+    "data": ("access", "audited", "backup_faults", "backups", "carried", "drills", "placement"),
+}  # fmt: skip
+"""The modules on the session's lab: those whose tests ask for the fixture `bare`."""
 
-DATA = ("backup", "carried", "drills", "placement", "access", "audited")
-"""Words in the names of the modules that are the second part."""
+PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
 
-@pytest.hookimpl(tryfirst=True)
+class _Parts(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return PART_OF.get(module, module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Parts:
+    """Hand out whole parts and modules, in the order in which they were collected."""
+    return _Parts(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test the group that it stays in."""
+    """Refuse a module on the session's lab that is in no part: it would get a lab of its own."""
     for item in items:
         module = item.nodeid.partition("::")[0]
-        group = module
-        if LAB in getattr(item, "fixturenames", ()):
-            group = f"{LAB} {'data' if any(word in module for word in DATA) else 'cloud'}"
-        item.add_marker(pytest.mark.xdist_group(group))
+        if "bare" in getattr(item, "fixturenames", ()) and module not in PART_OF:
+            raise pytest.UsageError(f"{module}: add it to PARTS in tests/conftest.py")
