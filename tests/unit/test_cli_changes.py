@@ -83,7 +83,11 @@ def test_what_could_not_be_looked_at_is_not_called_unchanged(
     assert capsys.readouterr() == ("", "could not be looked at: worker-1: no answer\n")
     changes.show(plan, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert told == {"changes": [], "failures": {"worker-1": "worker-1: no answer"}}
+    assert told == {
+        "changes": [],
+        "failures": {"worker-1": "worker-1: no answer"},
+        "notes": [],
+    }
 
 
 def test_a_program_gets_every_field(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,8 +109,8 @@ def test_the_site_says_who_is_told_and_secrets_without_a_value_are_left_out() ->
     }
     assert watch["secrets"] == ["slack_url"]
     assert stack.secrets == {"slack_url": "monitoring_slack_url_1"}
-    thresholds = stack.compose["configs"]["thresholds"]["name"]
-    assert b"ronron_threshold_disk" in stack.configs[thresholds].content
+    filled = stack.compose["services"]["prometheus"]["environment"]["THRESHOLDS"]
+    assert "ronron_threshold_disk" in filled
 
 
 def test_no_other_recipe_gets_what_is_the_monitorings() -> None:

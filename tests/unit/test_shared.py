@@ -162,7 +162,7 @@ def test_a_shared_storage_that_does_not_answer_is_told() -> None:
 
 
 def test_a_server_tells_whether_the_shared_storage_is_mounted() -> None:
-    answer = {"swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500}
+    answer = {"swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500, "clock": 0.0}
     told = {**answer, "folders": [f"{SHARED}/blog/content"], "shared": "mounted"}
     runner = RecordingRunner("worker-1", {"python3": json.dumps(told).encode()})
     assert facts.read(runner).shared == "mounted"
