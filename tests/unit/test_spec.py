@@ -178,3 +178,16 @@ def test_the_order_of_keys_is_no_change() -> None:
     assert spec.canonical(one) == spec.canonical(turned)
     assert spec.digest({"a": "1", "b": "2"}) == spec.digest({"b": "2", "a": "1"})
     assert spec.digest({"a": "1"}) != spec.digest({"a": "2"})
+
+
+def test_a_restart_that_sorts_the_mounts_is_no_drift() -> None:
+    data, temporary = {"Target": "/acme", "Source": "acme"}, {"Target": "/tmp", "Type": "tmpfs"}  # noqa: S108
+
+    def service(*mounts: dict[str, str], restarts: int) -> dict[str, Any]:
+        return {
+            "TaskTemplate": {"ContainerSpec": {"Mounts": [*mounts]}, "ForceUpdate": restarts},
+        }
+
+    before = spec.canonical(service(data, temporary, restarts=0))
+    assert spec.canonical(service(temporary, data, restarts=1)) == before
+    assert spec.canonical(service({**data, "Source": "other"}, temporary, restarts=0)) != before

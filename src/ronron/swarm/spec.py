@@ -19,8 +19,15 @@ _HASHES = re.compile(r"(basicauth|digestauth)\.users$", re.IGNORECASE)
 
 
 def canonical(spec: Mapping[str, Any]) -> str:
-    """A service's `Spec` of the Engine API as canonical JSON, without what a restart changes."""
+    """A service's `Spec` of the Engine API as canonical JSON, without what a restart changes.
+
+    That is the count of its restarts, and the order of mounts: `docker service update` sorts them.
+    """
     task = {key: value for key, value in spec["TaskTemplate"].items() if key != "ForceUpdate"}
+    container = task.get("ContainerSpec") or {}
+    if container.get("Mounts"):
+        mounts = sorted(container["Mounts"], key=lambda mount: str(mount.get("Target", "")))
+        task["ContainerSpec"] = {**container, "Mounts": mounts}
     return json.dumps({**spec, "TaskTemplate": task}, sort_keys=True, separators=(",", ":"))
 
 
