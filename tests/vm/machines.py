@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from typing import TypeVar
 
 from ronron.errors import RonronError
 from ronron.servers.connections import connections
+from ronron.servers.runner import Runner
 from ronron.site.load import LoadedSite, load_site
 
 BUILD = Path(__file__).with_name("image.sh")
@@ -74,6 +76,7 @@ class Machines:
     network: str
     key: Path
     machines: dict[str, Machine] = field(default_factory=dict)
+    runners: dict[str, Runner] = field(default_factory=dict)
 
     def site(self, more: str = "") -> LoadedSite:
         """The site with these servers, the first one manager and storage, and `more` of YAML."""
@@ -95,8 +98,7 @@ class Machines:
 
     def on(self, name: str, *argv: str, stdin: bytes | None = None, seconds: float = 300) -> str:
         """Run a command on a machine as root; it must end with status 0."""
-        with connections(load_site(self.folder)) as opened:
-            return opened[name].run(argv, stdin=stdin, timeout=seconds).text
+        return self.runners[name].run(argv, stdin=stdin, timeout=seconds).text
 
 
 def eventually(look: Callable[[], Found | None], seconds: float) -> Found:
@@ -132,16 +134,27 @@ def machines(folder: Path, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[Ma
             _said("ip", "tuntap", "add", "dev", tap, "mode", "tap")
             leaving.callback(_said, "ip", "link", "delete", tap)
             _said("ip", "link", "set", tap, "master", bridge, "up")
-            base = subnet.partition("/")[0].rsplit(".", 1)[0]
-            address, gateway = f"{base}.{11 + number}", f"{base}.1"
+            hosts = ipaddress.ip_network(subnet)
+            address, gateway = str(hosts[11 + number]), str(hosts[1])
             console = folder / f"{name}.log"
-            argv = _qemu(from_, folder, name, disks, tap, number, f"{address}::{gateway}", public)
+            argv = _qemu(
+                from_,
+                folder,
+                name,
+                disks,
+                tap,
+                number,
+                f"{address}::{gateway}:{hosts.netmask}",
+                public,
+            )
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             leaving.callback(_end, process)
             found.machines[name] = Machine(name, address, process, console)
         (folder / "known_hosts").write_text("".join(f"{name} {public}\n" for name in wanted))
-        found.site()
+        # Kept open: under emulation it takes seconds to log in.
+        opened = leaving.enter_context(connections(found.site()))
         for name in wanted:
+            found.runners[name] = opened[name]
             eventually(lambda name=name: _answers(found, name), SECONDS)  # type: ignore[misc]
         yield found
 
@@ -168,7 +181,7 @@ def _qemu(
     own = base64.b64encode("\n".join((*lines, "")).encode()).decode()
     boot = (
         "root=/dev/vda rw console=ttyS0 quiet panic=-1 apparmor=0 mitigations=off net.ifnames=0 "
-        f"ip={address}:255.255.0.0:{name}:eth0:off"
+        f"ip={address}:{name}:eth0:off"
     )
     argv = [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "1"),

@@ -88,7 +88,8 @@ def _lvm() -> dict[str, Any] | None:
     told = _said(*argv, "--select", "vg_name=" + POOL)
     reports = json.loads(told).get("report", []) if told.strip() else []
     for report in reports:
-        for group in report["vg"]:
+        # Without a group: of a disk that was prepared for LVM and is in none.
+        for group in report.get("vg", []):
             volume = next((lv["lv_path"] for lv in report["lv"] if lv["lv_name"] == "pool"), "")
             names = [os.path.realpath(pv["pv_name"]) for pv in report["pv"]]
             return {
