@@ -1,5 +1,5 @@
 # What can be done here; each target does one thing. Needs Debian 12 or 13 with Python 3.11 or newer.
-.PHONY: help try test test-unit test-vm lint bench clean
+.PHONY: help try test test-all test-unit test-vm lint bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -9,12 +9,18 @@ try: ## From nothing to a blog over HTTPS, on three disposable servers of this c
 	@scripts/host
 	@.venv/bin/python scripts/try.py
 
-test: ## Run all tests: unit, integration, end to end on disposable servers
+test: ## Run the tests: unit, integration, end to end on disposable servers
+	@scripts/setup
+	@scripts/host
+	@scripts/interpreters
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder
+
+test-all: ## Run all tests, the long ones too: more than an hour on two processors
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
 	@scripts/machines
-	@.venv/bin/pytest -n 3 --no-loadscope-reorder
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder --all
 
 test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup

@@ -6,6 +6,7 @@ two parts, each with a lab of its own: one would take as long as all the rest.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,35 @@ PARTS = {
 }  # fmt: skip
 """The modules on the session's lab: those whose tests ask for the fixture `bare`."""
 
+LONG = (
+    "e2e/test_audited.py",
+    "e2e/test_backup_faults.py",
+    "e2e/test_catalog_services.py",
+    "e2e/test_catalog_sites.py",
+    "e2e/test_defended.py",
+    "e2e/test_drills.py",
+    "e2e/test_monitoring.py",
+    "e2e/test_placement.py",
+    "e2e/test_shared_storage.py",
+    "vm/test_storage_machines.py",
+)
+"""What `make test-all` runs besides: with it, two processors are busy for more than an hour."""
+
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--all`: the long ones too."""
+    parser.addoption("--all", action="store_true", help="run the long tests too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the long modules out, unless they are asked for or named."""
+    here = Path(__file__).parent
+    long = collection_path.relative_to(here).as_posix() in LONG
+    asked = [(config.invocation_params.dir / one.partition("::")[0]) for one in config.args]
+    named = any(collection_path.is_relative_to(one) for one in asked if one != here)
+    return True if long and not named and not config.getoption("--all") else None
 
 
 class _Parts(LoadScopeScheduling):  # type: ignore[misc]

@@ -17,7 +17,6 @@ from typing import Optional
 
 STATE = Path("/var/lib/ronron-guard/before.json")
 UNIT = "ronron-undo"
-SERVICE = "server-firewall.service"
 RULES = "/etc/ronron/firewall.nft"
 LOADED = "/etc/ronron/firewall.loaded"
 TABLE = ("table", "inet", "ronron")
@@ -116,9 +115,6 @@ def confirm() -> None:
         raise SystemExit("it was undone already")
     disarm()
     STATE.unlink()
-    if Path(RULES).exists():
-        # At its first start there were no rules yet.
-        run("systemctl", "start", SERVICE)
     listing = subprocess.run([NFT, "-s", "-t", "list", *TABLE], capture_output=True, check=False)
     write(LOADED, listing.stdout.decode())
 

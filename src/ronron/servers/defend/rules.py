@@ -152,7 +152,6 @@ SERVICE = f"""\
 [Unit]
 Description=ronron: the server's firewall
 Documentation=man:nft(8)
-ConditionPathExists={FILE}
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target docker.service ssh.service shutdown.target
@@ -163,10 +162,11 @@ Conflicts=shutdown.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStartPre=-/usr/bin/python3 /usr/local/lib/ronron/guard.py undo
-ExecStart=/usr/sbin/nft -f {FILE}
+ExecStart=/bin/sh -c 'test ! -e {FILE} || exec /usr/sbin/nft -f {FILE}'
 
 [Install]
 WantedBy=sysinit.target
 """
 """The unit that loads the rules at start, before the network and Docker; what was being tried when
-the server went down is undone first."""
+the server went down is undone first. Before the first apply is done there are no rules: it counts
+as started then too."""
