@@ -239,7 +239,7 @@ class Engine:
         name, _, action = rest.partition("/")
         found = _one(self.services, name)
         if action == "logs":
-            lines = self.logs.get(found["Spec"]["Name"], [])[-int(query["tail"]) :]
+            lines = self.logs.get(found["Spec"]["Name"], [])
             return b"".join(_frame(f"node.id=n,task.id={id} {line}\n") for id, line in lines)
         return found
 

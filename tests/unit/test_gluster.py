@@ -112,7 +112,7 @@ def test_provisioning_puts_the_certificate_everywhere_and_bricks_on_three() -> N
     assert (holds.services, mounts.services) == (("glusterd",), ())
     assert (mounts.packages, mounts.folders) == (
         ("glusterfs-client",),
-        (("/var/lib/glusterd", 493),),
+        (("/var/lib/glusterd", 0o755), ("/etc/ssl", 0o755)),
     )
     assert holds.files == mounts.files
     files = {file.path: file for file in mounts.files}

@@ -125,7 +125,7 @@ def part(site: Site, server: str, access: StorageAccess) -> Part:
     why = "the shared storage"
     return Part(
         packages=("glusterfs-client", *(("glusterfs-server",) if holds else ())),
-        folders=((STATE, 0o755), *(((BRICKS, 0o700),) if holds else ())),
+        folders=((STATE, 0o755), ("/etc/ssl", 0o755), *(((BRICKS, 0o700),) if holds else ())),
         files=(
             # Its being there makes glusterd's own port ask for the certificate too.
             File(f"{STATE}/secure-access", "", 0o644, why=why),

@@ -21,6 +21,8 @@ FAILURES = 4
 
 GRACE = 45.0
 LOG_LINES = 12
+LOG_SECONDS = 900
+"""How many lines are shown, and how far back they are looked for, in seconds."""
 _BAD = ("failed", "rejected")
 _STOPPED = ("paused", "rollback_paused")
 
@@ -205,7 +207,11 @@ def _plain(error: str) -> str:
 def last_lines(
     engine: DockerClient, app: str, service: str, lines: int = LOG_LINES, *, task: str = ""
 ) -> list[str]:
-    """The last lines that a service wrote, or one of its tasks by id, as far as they are read."""
+    """The last lines that a service, or one of its tasks by id, wrote lately, as far as they are read.
+
+    They are not asked for by number: Docker 26 never ends its answer where the proxy's journal has
+    fewer.
+    """
     from docker.errors import APIError
 
     if not service:
@@ -216,7 +222,7 @@ def last_lines(
             details=True,
             stdout=True,
             stderr=True,
-            tail=str(lines),
+            since=int(time.time()) - LOG_SECONDS,
             follow=False,
         )
         text = b"".join(stream).decode(errors="replace")
