@@ -207,7 +207,7 @@ def _plain(error: str) -> str:
 def last_lines(
     engine: DockerClient, app: str, service: str, lines: int = LOG_LINES, *, task: str = ""
 ) -> list[str]:
-    """The last lines that a service, or one of its tasks by id, wrote lately, as far as they are read.
+    """The last lines that a service, or one of its tasks, wrote lately, as far as they are read.
 
     They are not asked for by number: Docker 26 never ends its answer where the proxy's journal has
     fewer.

@@ -88,7 +88,8 @@ def declare(
     """
     site = loaded.site
     first = site.manager.name
-    ignored = (*sorted(set(addresses.values())), *site.firewall.trusted)
+    # By name: fail2ban looks them up in /etc/hosts, so that a server that is away changes nothing.
+    ignored = (*(server.address for server in site.servers.values()), *site.firewall.trusted)
     closed = closing(site.hardening, ignored)
     hosts = tuple(
         (addresses.get(name, ""), _names(server, registry if name == first else None))
