@@ -19,7 +19,7 @@ THERE = ("/etc/systemd/system", "/etc/profile.d", "/etc/sysctl.d")
 
 
 def part(hardening: Hardening, ignored: Sequence[str]) -> Part:
-    """What provisioning puts on a server; `ignored` are addresses and names that are never banned."""
+    """What provisioning puts on a server; `ignored` addresses and names are never banned."""
     files = [
         File(GUARD, guard(), why="tries firewall and SSH settings, and undoes them"),
         File(UNIT, rules.SERVICE, why="loads the firewall before the network and Docker"),
