@@ -100,5 +100,6 @@ def test_the_manager_cannot_open_the_apps_secrets_and_its_key_logs_in(
         "700\n600"
     )
     container = operator.lab.server("worker-1").container
-    absent = ["docker", "exec", container, "test", "-e", "/var/lib/ronron"]
-    assert subprocess.run(absent, check=False).returncode == 1
+    for path in (SITE, "/var/lib/ronron/identity", "/opt/ronron"):
+        absent = ["docker", "exec", container, "test", "-e", path]
+        assert subprocess.run(absent, check=False).returncode == 1
