@@ -53,6 +53,10 @@ def test_what_is_not_declared_is_dropped_in_front_of_docker() -> None:
         hook = f"type filter hook {name} priority filter - 10; policy drop;"
         assert chain(text, name)[0] == hook
     assert chain(text, "declared_or_drop") == ["jump declared", "drop"]
+    told = chain(text, "forward")
+    (metadata,) = [one for one in told if one.startswith("ip daddr {") and "169.254.0.0/16" in one]
+    assert metadata.endswith("th dport != 53 drop")
+    assert told.index(metadata) < told.index('iifname "docker_gwbridge" accept')
     assert "flush ruleset" not in text
     assert f"delete table {rules.BANS}" in text
 

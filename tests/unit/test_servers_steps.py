@@ -244,7 +244,10 @@ def test_dockers_bridges_stay_clear_of_the_site_and_its_servers() -> None:
     assert contents.pool("172.24.0.0/16", ["172.31.0.5"]) == "192.168.128.0/17"
     settings = json.loads(contents.daemon_json("10.90.0.0/16", ["2001:db8::1"]))
     assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}
+    assert settings["no-new-privileges"] is True
     assert "live-restore" not in settings
+    settings = json.loads(contents.daemon_json("10.90.0.0/16", [], no_new_privileges=False))
+    assert settings["no-new-privileges"] is False
 
 
 def test_a_diff_has_the_lines_that_differ_and_an_end() -> None:

@@ -96,11 +96,15 @@ class Ssh(Model):
 
 
 class Docker(Model):
-    """How Docker is installed."""
+    """How Docker is installed, and what its containers may."""
 
     packages: Literal["debian", "docker"] = Field(
         default="debian",
         description="Whose packages: `debian` (the distribution's) or `docker` (Docker's own).",
+    )
+    no_new_privileges: bool = Field(
+        default=True,
+        description="No program in a container gains rights by sudo, setuid or file capabilities.",
     )
 
 

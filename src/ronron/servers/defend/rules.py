@@ -46,32 +46,42 @@ table {BANS} {{
 
 NO_BANS = f"table {BANS}\ndelete table {BANS}\n"
 
-_CHAINS = """\
-	set ssh4 { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 2m; }
-	set ssh6 { type ipv6_addr; size 65535; flags dynamic,timeout; timeout 2m; }
-	chain input {
+METADATA = "169.254.0.0/16, 100.100.100.200, 168.63.129.16"
+METADATA6 = "fd00:ec2::254, fd00:42::42, fd20:ce::254"
+"""Where a provider tells a server about itself, passwords and keys at times among it: most have
+169.254.169.254, Scaleway 169.254.42.42; the others are Alibaba's and Azure's, of IPv6 Amazon's,
+Scaleway's and Google's (each provider's documentation). Some answer DNS there too."""
+
+ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
+
+_CHAINS = f"""\
+	set ssh4 {{ type ipv4_addr; size 65535; flags dynamic,timeout; timeout 2m; }}
+	set ssh6 {{ type ipv6_addr; size 65535; flags dynamic,timeout; timeout 2m; }}
+	chain input {{
 		type filter hook input priority filter - 10; policy drop;
 		iif lo accept
 		ct state established,related accept
 		ct state invalid drop
-		icmp type { echo-request, destination-unreachable, time-exceeded, parameter-problem } accept
+		icmp type {{ {ICMP} }} accept
 		meta l4proto ipv6-icmp accept
 		udp sport 67 udp dport 68 accept
 		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 		jump declared
-	}
-	chain forward {
+	}}
+	chain forward {{
 		type filter hook forward priority filter - 10; policy drop;
 		ct state established,related accept
+		ip daddr {{ {METADATA} }} meta l4proto {{ tcp, udp }} th dport != 53 drop
+		ip6 daddr {{ {METADATA6} }} meta l4proto {{ tcp, udp }} th dport != 53 drop
 		ct status dnat goto declared_or_drop
 		iifname "docker0" accept
 		iifname "docker_gwbridge" accept
 		iifname "br-*" accept
-	}
-	chain declared_or_drop {
+	}}
+	chain declared_or_drop {{
 		jump declared
 		drop
-	}
+	}}
 """
 
 

@@ -58,16 +58,19 @@ def _without(line: str, names: set[str]) -> str | None:
     return " ".join(left) if len(left) > 1 else None
 
 
-def daemon_json(subnet: str, addresses: Iterable[str]) -> str:
+def daemon_json(subnet: str, addresses: Iterable[str], *, no_new_privileges: bool = True) -> str:
     """`/etc/docker/daemon.json`.
 
     Logs are JSON files that are rotated: `docker service logs` and log collectors read them.
-    Bridges take their networks clear of the site's `subnet` and of the servers' addresses.
+    Bridges take their networks clear of the site's `subnet` and of the servers' addresses. With
+    `no_new_privileges` a program in a container has the rights of who started it, at most: a swarm
+    knows that setting of the daemon alone, and none of a service.
     """
     settings = {
         "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
         "log-driver": "json-file",
         "log-opts": LOG_OPTIONS,
+        "no-new-privileges": no_new_privileges,
     }
     return json.dumps(settings, indent=2) + "\n"
 

@@ -129,6 +129,7 @@ class Declared:
     hosts: tuple[tuple[str, tuple[str, ...]], ...]
     subnet: str
     docker: Literal["debian", "docker"] = "debian"
+    no_new_privileges: bool = True
     registry: RegistryAccess | None = None
     packages: tuple[str, ...] = ()
     part: Part = Part()

@@ -102,6 +102,7 @@ def declare(
             hosts=hosts,
             subnet=site.network.subnet,
             docker=site.docker.packages,
+            no_new_privileges=site.docker.no_new_privileges,
             registry=registry,
             packages=_packages(site, server),
             part=monitored.part() + _shared(site, name, storage, addresses) + closed,

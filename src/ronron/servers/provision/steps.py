@@ -163,7 +163,10 @@ class _Comparison:
         if CLOUD in seen.entries:
             yield from self.file(f"{CLOUD}/99-ronron.cfg", contents.CLOUD_INIT)
         addresses = [address for address, _ in declared.hosts]
-        for step in self.file(DAEMON, contents.daemon_json(declared.subnet, addresses)):
+        settings = contents.daemon_json(
+            declared.subnet, addresses, no_new_privileges=declared.no_new_privileges
+        )
+        for step in self.file(DAEMON, settings):
             self.changed.add("docker")
             yield step
         yield from self.file(UPGRADES, contents.UPGRADES, why="security upgrades, without Docker")
