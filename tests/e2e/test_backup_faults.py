@@ -208,7 +208,7 @@ def test_a_manager_that_dies_during_a_restore(kept: Operator) -> None:
     (shelf,) = [app for app in status["apps"] if app["name"] == "shelf"]
     assert "a restore goes on, or was interrupted" in shelf["problem"]
     _, err = kept.ronron("apply", "--yes")
-    assert "interrupted reshelf, data put back: shelf" in err
+    assert "interrupted restores, data put back: shelf" in err
     assert title(kept) == "live"
     assert kept.on("manager", "ls", RESTORING) == ""
     assert kept.plan() == []
@@ -220,6 +220,7 @@ def test_a_manager_that_dies_during_a_restore(kept: Operator) -> None:
 
 def test_a_damaged_pack_is_found_and_other_snapshots_are_whole(kept: Operator) -> None:
     write(kept, "whole")
+    upload(kept, "small.bin", 1)
     whole = back_up(kept)
     upload(kept, "damaged.bin", 20 * MEBI)
     damaged = back_up(kept)

@@ -129,7 +129,8 @@ def opened(operator: Operator) -> Iterator[Operator]:
     why = "  published_ports: To be seen from outside.\n"
     (own / "stack.yml").write_text(text.replace("  verified: run\n", why))
     app = operator.folder / "apps" / "open.yml"
-    app.write_text("recipe: open\naccess: {users: [cat]}\n")
+    # One on each server: the port that it publishes is the server's.
+    app.write_text("recipe: open\naccess: {users: [cat]}\nreplicas: {web: 3}\n")
     operator.ronron("apply", "--yes")
     try:
         yield operator
@@ -138,10 +139,85 @@ def opened(operator: Operator) -> Iterator[Operator]:
         shutil.rmtree(own)
 
 
-def place(operator: Operator) -> str:
-    """The server on which the app runs."""
-    argv = ["docker", "service", "ps", "open_web", "--filter", "desired-state=running"]
-    return operator.on("manager", *argv, "--format", "{{.Node}}")
+def place(operator: Operator, service: str = "open_web") -> str:
+    """A server on which the service runs."""
+    argv = ["docker", "service", "ps", service, "--filter", "desired-state=running"]
+    return operator.on("manager", *argv, "--format", "{{.Node}}").partition("\n")[0]
+
+
+def container(operator: Operator, server: str, service: str) -> str:
+    """The id of a service's container on a server."""
+    argv = ["docker", "ps", "-q", "--filter", f"name=^{service}\\."]
+    return operator.on(server, *argv).partition("\n")[0]
+
+
+REACH = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 3)
+    except OSError:
+        continue
+    print(place)
+"""
+
+
+@pytest.mark.usefixtures("blog")
+def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
+    """From a container beside another app's database, on the same server."""
+    operator = opened
+    server = place(operator, "blog_db")
+    own, database = (container(operator, server, name) for name in ("open_web", "blog_db"))
+    other = next(one for one in operator.lab.servers if one.name not in (server, "manager"))
+
+    def reached(*places: str) -> list[str]:
+        return operator.on(
+            server, "docker", "exec", own, "python3", "-c", REACH, *places
+        ).splitlines()
+
+    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    addresses = operator.on(server, "docker", "inspect", "-f", template, database).split()
+    bridge = json.loads(operator.on(server, "docker", "network", "inspect", "docker_gwbridge"))
+    whole = operator.on(server, "docker", "inspect", "-f", "{{.Id}}", database)
+    addresses += [bridge[0]["Containers"][whole]["IPv4Address"].partition("/")[0]]
+    assert len(addresses) >= 2
+    assert reached(*(f"{one}:3306" for one in (*addresses, "db", "blog_db"))) == []
+    local = operator.on(server, "docker", "exec", database, "bash", "-c", ": </dev/tcp/db/3306")
+    assert local == ""  # it does listen
+
+    # Docker's own socket, on no network and in no folder.
+    places = [f"{one.ip}:{port}" for one in operator.lab.servers for port in (2375, 2376)]
+    assert reached(*places, "socket-proxy:2375", "socket-proxy_socket-proxy:2375") == []
+    sockets = "find / -xdev -name docker.sock 2> /dev/null || true"
+    assert operator.on(server, "docker", "exec", own, "sh", "-c", sockets) == ""
+
+    # The registry answers to nobody without a certificate of the site's.
+    push = (
+        "import http.client, ssl, sys\n"
+        "context = ssl._create_unverified_context()\n"
+        "connection = http.client.HTTPSConnection(sys.argv[1], 5000, timeout=5, context=context)\n"
+        "try:\n"
+        "    connection.request('POST', '/v2/evil/blobs/uploads/')\n"
+        "    print(connection.getresponse().status)\n"
+        "except OSError as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    registry = operator.lab.server("manager").ip
+    said = operator.on(server, "docker", "exec", own, "python3", "-c", push, registry)
+    assert said in ("SSLError", "ConnectionResetError"), said
+
+    # The provider's metadata: another server stands for them, and for what answers there.
+    metadata = "169.254.169.254"
+    operator.on(other.name, "ip", "address", "add", f"{metadata}/32", "dev", "lo")
+    operator.on(server, "ip", "route", "add", metadata, "via", other.ip)
+    try:
+        here = operator.on(server, "python3", "-c", REACH, f"{metadata}:22")
+        assert here == f"{metadata}:22"
+        assert reached(f"{metadata}:22", f"{other.ip}:22") == [f"{other.ip}:22"]
+    finally:
+        operator.on(server, "ip", "route", "del", metadata)
+        operator.on(other.name, "ip", "address", "del", f"{metadata}/32", "dev", "lo")
 
 
 def test_a_stranger_finds_the_web_and_ssh_and_a_server_what_servers_need(
@@ -234,13 +310,26 @@ def test_an_allow_list_without_the_operator_is_refused(operator: Operator) -> No
     assert "you would lock yourself out" in err
 
 
-@pytest.mark.parametrize("server", ["manager", "worker-1"])
-def test_ssh_passes_the_policy_for_debian_13(operator: Operator, server: str) -> None:
+@pytest.fixture
+def trusted(operator: Operator) -> Iterator[Operator]:
+    """The operator's own address is one that the servers trust."""
+    before = (operator.folder / "ronron.yml").read_text()
+    gateway = operator.on("manager", "ip", "route", "show", "default").split()[2]
+    write(operator, "firewall", "trusted", value=[gateway])
+    operator.ronron("apply", "--yes")
+    yield operator
+    (operator.folder / "ronron.yml").write_text(before)
+    operator.ronron("apply", "--yes")
+
+
+def test_ssh_passes_the_policy_for_debian_13_and_trusts_who_audits_it(trusted: Operator) -> None:
+    """So many connections without a login would keep anybody else out for a while."""
     audit = str(Path(sys.executable).with_name("ssh-audit"))
-    ip = operator.lab.server(server).ip
-    argv = [audit, "--policy", "Hardened Debian 13 (version 1)", ip]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
+    for server in ("manager", "worker-1"):
+        argv = [audit, "--policy", "Hardened Debian 13 (version 1)", trusted.lab.server(server).ip]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout
+    assert trusted.plan() == []
 
 
 def bans(operator: Operator) -> set[tuple[str, str]]:

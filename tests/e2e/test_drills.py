@@ -178,6 +178,7 @@ def test_a_drill_that_is_killed_is_cleared_away_by_the_next(kept: Operator, snap
     finally:
         process.kill()
         process.communicate()
+    kept.ronron("backup", "hi")
     (found,) = drill(kept, "--app", "hi")
     assert found["passed"]
     assert nothing_is_left(kept)

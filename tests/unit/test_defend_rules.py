@@ -168,3 +168,10 @@ def test_kernel_settings_leave_containers_what_they_need() -> None:
     assert "user.max_user_namespaces" not in text
     # What a kernel does not have, such as a lab's, is passed over instead of failing.
     assert all(row.startswith(("-", "#")) for row in text.splitlines())
+
+
+def test_only_a_current_sshd_is_told_whom_it_shall_not_punish() -> None:
+    told = settings(sshd.settings(["root"], sshd.KEX, ["192.0.2.1", "2001:db8::/64"]))
+    assert told["PerSourcePenaltyExemptList"] == "192.0.2.1,2001:db8::/64"
+    older = settings(sshd.settings(["root"], sshd.OLDER_KEX, ["192.0.2.1"]))
+    assert "PerSourcePenaltyExemptList" not in older

@@ -216,12 +216,3 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
     for alert in alerts:
         output.note(str(alert))
     return 1 if alerts else 0
-
-
-def _age(seconds: float) -> str:
-    if seconds < 0:
-        return "in the future"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -63,7 +63,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def age(seconds: float) -> str:
-    """A length of time as a person reads it."""
+    """A length of time as a person reads it; a clock may be a minute behind."""
+    if seconds < -60:
+        return "in the future"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -55,11 +55,10 @@ def carry_out(session: Session, reality: Reality) -> list[RonronError]:
 def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | None]:
     """The files that differ from what they shall be on a server: path to text, None for no file."""
     site, seen = loaded.site, reality.facts[name].defence
-    server = site.server(name)
+    server, own = site.server(name), _addresses(reality)
     text: str | None = rules.without(bans=site.hardening.bans)
     if site.firewall.enabled:
         ports = declared_ports(site, loaded.apps)[name]
-        own = _addresses(reality)
         text = rules.ruleset(ports, own, site.firewall.trusted, bans=site.hardening.bans)
     elif not (seen.rules or site.hardening.bans):
         text = None
@@ -67,7 +66,8 @@ def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | N
     if (text or "") != seen.rules or (text and seen.listing != seen.loaded):
         files[rules.FILE] = text
     users = (server.user, *site.hardening.ssh_users)
-    settings = sshd.settings(users, seen.algorithms) if site.hardening.ssh else None
+    unpunished = (*own, *site.firewall.trusted)
+    settings = sshd.settings(users, seen.algorithms, unpunished) if site.hardening.ssh else None
     if (settings or "") != seen.sshd:
         files[sshd.FILE] = settings
     return files

@@ -47,8 +47,12 @@ HOST_KEYS = (
 )
 
 
-def settings(users: Sequence[str], known: Collection[str]) -> str:
-    """The file: keys alone, `users` alone, of `known` algorithms (`ssh -Q`) the current ones."""
+def settings(users: Sequence[str], known: Collection[str], unpunished: Sequence[str] = ()) -> str:
+    """The file: keys alone, `users` alone, of `known` algorithms (`ssh -Q`) the current ones.
+
+    sshd lets nobody in for a while who connects often and does not log in, such as an audit; not so
+    from the addresses and networks `unpunished`.
+    """
     kex = KEX if KEX[0] in known else (*KEX, *OLDER_KEX)
     lines = {
         "PermitRootLogin": "prohibit-password" if "root" in users else "no",
@@ -76,6 +80,8 @@ def settings(users: Sequence[str], known: Collection[str]) -> str:
         "MACs": _known(MACS, known),
         "HostKeyAlgorithms": _known(HOST_KEYS, known),
     }
+    if KEX[0] in known:  # OpenSSH 9.9; sshd has these penalties since 9.8
+        lines["PerSourcePenaltyExemptList"] = ",".join(unpunished)
     head = "# Written by ronron apply; what other files say of the same comes too late.\n"
     return head + "".join(f"{key} {value}\n" for key, value in lines.items() if value)
 
