@@ -107,7 +107,11 @@ def test_a_new_address_of_a_server_is_told(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     now = closed(loaded, reality())
     now = replace(now, addresses={**now.addresses, "worker-1": ("10.0.0.9",)})
-    assert told(loaded, now) == ["firewall rules: differ → as declared"]
+    found = told(loaded, now)
+    assert found[0] == "firewall rules: differ → as declared"
+    assert "SSH PerSourcePenaltyExemptList" in found[1]
+    assert "10.0.0.9" in found[1]
+    assert len(found) == 2
 
 
 def test_a_firewall_and_ssh_that_are_taken_back(tmp_path: Path) -> None:
