@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ronron.backup.restic import size as shown
 from ronron.errors import RonronError
 from ronron.events import Event, step
-from ronron.servers.copying.aside import Kept, aside, is_there, rename
+from ronron.servers.copying.aside import Kept, aside, clear_stale, is_there, rename
 from ronron.servers.copying.copy import copy
 from ronron.servers.runner import Runner
 from ronron.swarm import converge, jobs, nodes
@@ -57,6 +57,7 @@ class Exchange:
             folder = str(PurePosixPath(work).parent)
             require_mount(target, str(PurePosixPath(to).parent.parent))
             target.run(["install", "-d", "-m", "0700", folder])
+            clear_stale(target, to, "moving", self.when)  # half a copy, of a move that was killed
             self.undo.callback(target.run, ["rm", "-rf", "--one-file-system", "--", folder])
             copy(source, path, target, work, told)
             kept = self.put_aside(target, to)
@@ -108,10 +109,14 @@ def stopped(
 
     `started` raises when it does not work then; `start` is how it is started, if not as it was. An
     app that has not `worked` before is not waited for when it is put back.
-    Raises RonronError when anything failed: everything was undone, and the app runs as before.
+    Raises RonronError when it is stopped already, without `start`, and when anything failed:
+    everything was undone, and the app runs as before.
     """
     manager, report = session.manager, session.report
     replicas = jobs.replicas_of(engine, app)
+    if start is None and replicas and not any(replicas.values()):
+        what = f"{app} is stopped, as something that was interrupted leaves it"
+        raise RonronError(what, remedy="ronron apply starts it; then try again")
 
     def halt() -> None:
         jobs.scale(engine, manager, app, dict.fromkeys(replicas, 0), STOP_SECONDS)

@@ -41,6 +41,16 @@ def aside(path: str, why: Why, when: str) -> str:
     return str(app.parent / f".{why}" / f"{app.name}-{when}" / volume.name)
 
 
+def clear_stale(runner: Runner, path: str, why: Why, when: str) -> None:
+    """Delete what was put aside for `why` of the same app as `path` at other times than `when`."""
+    folder = PurePosixPath(aside(path, why, when)).parent
+    stamped = f"{folder.name.removesuffix(when)}[0-9]*T[0-9]*Z"
+    others = ["-maxdepth", "1", "-name", stamped, "!", "-name", folder.name]
+    runner.run(
+        ["find", str(folder.parent), *others, "-exec", "rm", "-rf", "--one-file-system", "{}", "+"]
+    )
+
+
 def rename_command(path: str, to: str) -> list[str]:
     """The command that moves the folder `path`, if there is one, to the new folder `to`."""
     return ["sh", "-ec", _RENAME, "sh", path, to]
