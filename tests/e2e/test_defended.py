@@ -267,6 +267,33 @@ def test_a_restart_of_docker_opens_nothing(opened: Operator) -> None:
     assert eventually(lambda: operator.plan() == [], 120)
 
 
+def test_a_server_is_drained_restarts_and_is_as_closed_as_before(operator: Operator) -> None:
+    name = "worker-2"
+
+    def node(field: str) -> str:
+        return operator.on("manager", "docker", "node", "inspect", name, "-f", field)
+
+    def ended() -> bool:
+        argv = ["docker", "inspect", "-f", "{{.State.Running}}"]
+        argv.append(operator.lab.server(name).container)
+        return subprocess.check_output(argv, text=True).strip() == "false"
+
+    process = operator.start("server", "restart", name, "--yes")
+    try:
+        # A lab's server that restarts ends; its computer starts it again.
+        eventually(ended, 240)
+        assert node("{{.Spec.Availability}}") == "drain"
+    finally:
+        lab.start_server(operator.lab, name)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert f"{name} is back" in out
+    assert node("{{.Spec.Availability}}") == "active"
+    assert eventually(lambda: node("{{.Status.State}}") == "ready", 120)
+    assert seen(operator, name) == {22}
+    assert eventually(lambda: operator.plan() == [], 120)
+
+
 def test_rules_changed_by_hand_are_seen_and_put_right(operator: Operator) -> None:
     operator.on("worker-2", "nft", "add", "rule", *rules.TABLE.split(), "input", "accept")
     (change,) = operator.plan()
