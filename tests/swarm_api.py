@@ -190,6 +190,7 @@ class Engine:
     configs: list[Item] = field(default_factory=list)
     secrets: list[Item] = field(default_factory=list)
     networks: list[Item] = field(default_factory=list)
+    swarm: Item = field(default_factory=lambda: {"Version": {"Index": 7}, "Spec": {}})
     logs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     pullable: set[str] = field(default_factory=set)
@@ -285,6 +286,11 @@ class Engine:
             self.networks.remove(_one(self.networks, rest))
             return b""
         return _filtered(self.networks, query)
+
+    def _swarm(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
+        if rest == "update":
+            self.swarm |= {"Spec": body}
+        return self.swarm
 
     def _info(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
         return {"ID": self.id}

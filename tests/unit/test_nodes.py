@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import ignore
 from ronron.servers.recording import RecordingRunner
 from ronron.site.models import Site
-from ronron.swarm import nodes, state
+from ronron.swarm import autolock, nodes, state
 from ronron.swarm.engines import engine_of
 from ronron.swarm.facts import ServerFacts
 from ronron.swarm.nodes import NodeChange
@@ -106,6 +107,27 @@ def test_roles_and_labels_follow_the_file() -> None:
         ("label", "label zone", "lyon", "paris"),
         ("label", "label ronron.storage", "true", None),
     ]
+
+
+def test_managers_are_locked_when_the_file_says_so() -> None:
+    docker = {"docker": {"autolock": True}}
+    site = Site.model_validate(SITE.model_dump(exclude_unset=True) | docker)
+    (change,) = nodes.changes(site, swarm(*complete()), ALL)
+    assert (change.item, change.before, change.after) == ("autolock", "off", "on")
+    assert list(nodes.changes(site, replace(swarm(*complete()), autolock=True), ALL)) == []
+    engine = Engine(swarm={"Version": {"Index": 7}, "Spec": {"Labels": {"kept": "yes"}}})
+    with served(engine) as runner, engine_of(runner) as client:
+        autolock.turn(client, True)
+        assert state.observe(client).autolock
+        assert engine.swarm["Spec"]["Labels"] == {"kept": "yes"}
+        autolock.turn(client, False)
+        assert not state.observe(client).autolock
+
+
+def test_a_manager_that_nobody_could_unlock_at_night_is_refused() -> None:
+    night = {"docker": {"autolock": True}, "hardening": {"reboot": "03:30"}}
+    with pytest.raises(ValueError, match="at night nobody unlocks a manager"):
+        Site.model_validate(SITE.model_dump(exclude_unset=True) | night)
 
 
 def test_without_a_storage_server_the_manager_has_the_files() -> None:

@@ -282,6 +282,24 @@ def restart(loaded: LoadedSite, names: Sequence[str], needed: bool, yes: bool) -
 
 
 @server.command()
+@click.argument("names", metavar="NAME...", nargs=-1)
+@context.with_site
+def unlock(loaded: LoadedSite, names: Sequence[str]) -> None:
+    """Let managers that restarted into the swarm again, with the key in the vault; default: all.
+
+    They are locked when ronron.yml has `docker: {autolock: true}`.
+    """
+    from ronron.plan import unlocking
+    from ronron.plan.session import open_session
+
+    chosen = [loaded.site.server(name).name for name in names]
+    with output.reporter() as report, open_session(loaded, report) as session:
+        asked = chosen or [server.name for server in loaded.site.managers]
+        opened = unlocking.unlock(session, asked)
+    output.result(f"unlocked: {', '.join(opened)}" if opened else "none is locked")
+
+
+@server.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--forget", is_flag=True, help="Only remove it from the site's files.")
 @context.yes_option

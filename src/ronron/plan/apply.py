@@ -19,7 +19,7 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import carry, defending, fencing, gluster, platform, relocating
+from ronron.plan import carry, defending, fencing, gluster, platform, relocating, unlocking
 from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
@@ -123,6 +123,8 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
             storage=storage_access(session),
         )
         _raise(list(result.failures))
+        if site.docker.autolock:  # Docker may have restarted
+            unlocking.unlock(session, [server.name for server in site.managers])
         reality = observe(session.loaded, session.servers, session.report)
     if plan.defence:
         _raise(defending.carry_out(session, reality))
@@ -130,6 +132,8 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
         gluster.bring(session, reality)
     if plan.provisioning.changes or plan.nodes or plan.storage:
         reality = _members(session)
+    if site.docker.autolock:
+        unlocking.keep(session)
     if fences := list(fencing.changes(reality)):
         with engine_of(session.manager) as engine:
             fencing.carry_out(session, engine, fences)

@@ -14,8 +14,8 @@ from ronron.events import Report, step
 from ronron.servers.connections import Connections
 from ronron.servers.names import lookup_all
 from ronron.site.load import LoadedSite
+from ronron.swarm import autolock, state
 from ronron.swarm import facts as server_facts
-from ronron.swarm import state
 from ronron.swarm.engines import engine_of
 
 DEFAULT_MTU = 1500
@@ -67,6 +67,11 @@ def observe(loaded: LoadedSite, servers: Connections, report: Report) -> Reality
         name: (*facts.defence.addresses, *filter(None, [asking.result().get(name)]))
         for name, facts in found.items()
     }
+    for name in [name for name, facts in found.items() if facts.swarm_state == autolock.LOCKED]:
+        del found[name]
+        failures[name] = ServerError(
+            name, "restarted, and its part of the swarm is locked", remedy="ronron server unlock"
+        )
     for server in loaded.site.managers:
         if server.name in found and found[server.name].manager:
             with engine_of(servers[server.name]) as engine:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from ronron.errors import ServerError
 from ronron.events import step
 from ronron.plan.session import Session
+from ronron.plan.unlocking import unlock
 from ronron.servers.runner import Runner
 from ronron.site.models import Site
-from ronron.swarm import nodes, state
+from ronron.swarm import autolock, nodes, state
 from ronron.swarm.engines import engine_of
 from ronron.swarm.waiting import until
 
@@ -65,6 +66,9 @@ def restart(session: Session, name: str) -> None:
                 return False
 
         until(back, BACK_SECONDS, f"{name} to come back")
+    if session.loaded.site.docker.autolock:
+        until(lambda: bool(autolock.state_of(runner)), BACK_SECONDS, f"Docker on {name}")
+        unlock(session, [name])
     if drains:
         nodes.activate(session.manager, name, report)
 

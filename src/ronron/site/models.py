@@ -40,7 +40,7 @@ from ronron.site.storage import Storage
 from ronron.site.volumes import VolumeSettings
 from ronron.site.web import Access, Headers, Traffic
 
-RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup", "storage")
+RESERVED_APPS = ("proxy", "registry", "socket-proxy", "site", "backup", "storage", "swarm")
 """Names of the platform's own apps and files in the vault: no file in `apps/` may take them."""
 
 LETS_ENCRYPT = {
@@ -101,6 +101,10 @@ class Docker(Model):
     packages: Literal["debian", "docker"] = Field(
         default="debian",
         description="Whose packages: `debian` (the distribution's) or `docker` (Docker's own).",
+    )
+    autolock: bool = Field(
+        default=False,
+        description="A manager that restarts stays out of the swarm until `ronron server unlock`.",
     )
     no_new_privileges: bool = Field(
         default=True,
@@ -248,6 +252,16 @@ class Site(Model):
         if servers:
             values.managers([s.name for s in servers.values() if s.is_manager])
         return servers
+
+    @model_validator(mode="after")
+    def _unlocked_by_somebody(self) -> Site:
+        if self.docker.autolock and self.hardening.reboot:
+            raise values.fault(
+                "is not possible with docker.autolock: at night nobody unlocks a manager",
+                "remove one of the two",
+                at="hardening.reboot",
+            )
+        return self
 
     @property
     def managers(self) -> tuple[Server, ...]:

@@ -10,7 +10,7 @@ from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
 from ronron.site.models import Server, Site
-from ronron.swarm import state
+from ronron.swarm import autolock, state
 from ronron.swarm.engines import engine_of
 from ronron.swarm.facts import ServerFacts
 from ronron.swarm.waiting import until
@@ -30,7 +30,7 @@ COME_BACK_SECONDS = 20
 UPDATES = 10
 """How often a change of a node is tried while others change it too."""
 
-Action = Literal["init", "join", "rejoin", "role", "label", "activate", "remove"]
+Action = Literal["init", "join", "rejoin", "role", "label", "activate", "remove", "autolock"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ def changes(
     for server in sorted(site.servers.values(), key=lambda item: not item.is_manager):
         if server.name in facts:
             yield from _member(site, server, swarm, facts[server.name])
+    if swarm.autolock is not site.docker.autolock:
+        before, after = (("off", "on")[on] for on in (swarm.autolock, site.docker.autolock))
+        yield NodeChange("autolock", first, "autolock", before, after, "ronron.yml says so")
     for node in swarm.nodes:
         if node.name not in site.servers:
             why = "no longer declared in ronron.yml"
@@ -120,6 +123,9 @@ def carry_out(
         elif change.action == "role":
             with engine_of(runners[site.manager.name]) as engine:
                 _change_role(engine, runners[change.server], change)
+        elif change.action == "autolock":
+            with engine_of(runners[site.manager.name]) as engine:
+                autolock.turn(engine, change.after == "on")
         else:
             with engine_of(runners[site.manager.name]) as engine:
                 label(engine, change.server, change.item.removeprefix("label "), change.after)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ronron.swarm import record, spec
+from ronron.swarm import autolock, record, spec
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -52,6 +52,8 @@ class SwarmState:
     secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     configs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    autolock: bool = False
+    """Whether managers that restart are locked."""
 
     @property
     def apps(self) -> set[str]:
@@ -76,13 +78,14 @@ class SwarmState:
 def observe(engine: DockerClient) -> SwarmState:
     """Read the state through a manager's engine."""
     api = engine.api
-    return from_api(
+    found = from_api(
         nodes=api.nodes(),
         services=api.services(),
         configs=api.configs(),
         secrets=api.secrets(),
         networks=api.networks(filters={"scope": "swarm"}),
     )
+    return replace(found, autolock=autolock.is_on(api.inspect_swarm()))
 
 
 def from_api(
