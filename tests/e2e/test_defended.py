@@ -258,6 +258,43 @@ def test_a_published_port_is_closed_until_the_app_declares_it(opened: Operator) 
     assert seen(operator, server) == usual
 
 
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", int(sys.argv[1])))
+while True:
+    said, who = server.recvfrom(100)
+    server.sendto(said, who)
+"""
+CALL = """
+import socket, sys
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.settimeout(3)
+one.sendto(b"hi", (sys.argv[1], int(sys.argv[2])))
+one.recvfrom(2)
+"""
+
+
+def test_a_udp_port_is_closed_until_it_is_declared(operator: Operator, stranger: Stranger) -> None:
+    name, ip, port = "worker-1", operator.lab.server("worker-1").ip, "5999"
+    before = (operator.folder / "ronron.yml").read_text()
+    operator.on(name, "systemd-run", "--unit", "echo", "python3", "-c", ECHO, port)
+    call = ("python3", "-c", CALL, ip, port)
+    listening = ("ss", "-Hlun", f"sport = :{port}")
+    try:
+        eventually(lambda: operator.on(name, *listening))
+        operator.on(name, *call)
+        assert stranger.run(*call).returncode != 0
+        declared = [{"port": int(port), "protocol": "udp", "servers": [name], "why": "to be heard"}]
+        write(operator, "firewall", "ports", value=declared)
+        operator.ronron("apply", "--yes")
+        assert stranger.run(*call).returncode == 0
+    finally:
+        operator.on(name, "systemctl", "stop", "echo")
+        (operator.folder / "ronron.yml").write_text(before)
+        operator.ronron("apply", "--yes")
+
+
 def test_a_restart_of_docker_opens_nothing(opened: Operator) -> None:
     operator = opened
     operator.on(place(operator), "systemctl", "restart", "docker")
