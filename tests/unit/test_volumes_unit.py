@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from ronron.catalog.render import Volume
 from ronron.errors import RonronError
 from ronron.events import ignore
+from ronron.servers.copying.aside import aside, remove_aside_command, remove_command, stamp
 from ronron.servers.recording import Answer, RecordingRunner
 from ronron.swarm import state, volumes
 from ronron.swarm.engines import engine_of
@@ -126,10 +130,28 @@ def test_deleting_an_apps_data_touches_no_other_app() -> None:
     runners = {name: RecordingRunner(name) for name in ("manager", "worker-1")}
     with served(found) as manager, engine_of(manager) as client:
         volumes.delete(client, runners, "blog", swarm(found), ignore)
-    folders = ["/srv/ronron/volumes/blog", "/srv/ronron/shared/blog"]
-    gone = ["rm", "-rf", "--one-file-system", "--", *folders]
-    assert [runner.commands for runner in runners.values()] == [[gone], [gone]]
+    gone = []
+    for root in ("/srv/ronron/volumes", "/srv/ronron/shared"):
+        gone += [remove_command(f"{root}/blog"), remove_aside_command("blog", root)]
+    assert [runner.commands for runner in runners.values()] == [gone, gone]
     assert found.nodes[1]["Spec"]["Labels"] == {"ronron.volume.blog-2.data": "true"}
+
+
+def test_old_copies_are_deleted_of_that_app_alone(tmp_path: Path) -> None:
+    old = aside(f"{tmp_path}/blog/data", "moved", stamp())
+    others = [
+        aside(f"{tmp_path}/blog-2/data", "moved", stamp()),
+        aside(f"{tmp_path}/my-blog/data", "fenced", stamp()),
+    ]
+    named = f"{tmp_path}/.moved/blog-mine/data"
+    for path in (old, *others, named, f"{tmp_path}/blog/data"):
+        Path(path).mkdir(parents=True)
+        (Path(path) / "file").touch()
+    subprocess.run(remove_aside_command("blog", str(tmp_path)), check=True)
+    assert not Path(old).parent.exists()
+    assert all(Path(path, "file").exists() for path in (*others, named))
+    subprocess.run(remove_command(f"{tmp_path}/blog", f"{tmp_path}/none"), check=True)
+    assert not (tmp_path / "blog").exists()
 
 
 def test_a_volumes_label_tells_its_app_and_its_name() -> None:

@@ -72,6 +72,8 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
     for item in done:
         if item.answer:
             say(f"{item.app} answers at {item.answer.url} (HTTP {item.answer.status})")
+        for old in item.kept:
+            output.note(f"{item.app}: the old copy of its data is kept on {old.server}: {old.path}")
     output.note(f"applied in {time.monotonic() - began:.1f} s")
 
 

@@ -11,6 +11,7 @@ from ronron.cli import context, output
 from ronron.errors import OperatorError
 
 if TYPE_CHECKING:
+    from ronron.servers.gluster import Copy
     from ronron.servers.storage.status import ServerStorage
     from ronron.site.load import LoadedSite
 
@@ -31,18 +32,26 @@ def storage() -> None:
 def status(loaded: LoadedSite, as_json: bool) -> int:
     """Show the space at /srv/ronron of each server, its disks, and what uses it.
 
+    Old copies of data are shown too, and where files are shared by GlusterFS, its three copies.
     Sizes are counted on the servers' disks, which takes a while where there are many files. The
     exit status is 1 when a server could not be looked at.
     """
+    from ronron.errors import ServerError
     from ronron.servers.connections import connections
-    from ronron.servers.storage.status import look
+    from ronron.servers.storage.status import copies, look
 
+    shared: tuple[Copy, ...] = ()
     with output.reporter() as report, connections(loaded) as opened:
         found, failures = look(loaded, opened, report)
+        try:
+            shared = copies(loaded, opened, failures)
+        except ServerError as untold:
+            failures = {**failures, "the copies of the shared files": untold}
     if as_json:
         output.result_json(
             {
                 "servers": [_as_json(one) for one in found],
+                "copies": [dataclasses.asdict(one) for one in shared],
                 "failures": {name: str(error) for name, error in failures.items()},
             }
         )
@@ -53,6 +62,7 @@ def status(loaded: LoadedSite, as_json: bool) -> int:
         ]
         output.table(("server", "on", "size", "used", "free"), rows)
         _disks(found)
+        _copies(shared)
         _uses(found)
     for error in failures.values():
         output.note(f"could not be looked at: {error}")
@@ -88,6 +98,22 @@ def _disks(found: list[ServerStorage]) -> None:
         output.table(("server", "disk", "device", "size", "health"), rows)
 
 
+def _copies(shared: tuple[Copy, ...]) -> None:
+    """The copies of the shared files: `-` where the server that has it is not connected."""
+    rows = [
+        (
+            one.server,
+            "connected" if one.connected else "NOT CONNECTED",
+            "-" if one.behind is None else str(one.behind),
+            "-" if one.split is None else str(one.split),
+        )
+        for one in shared
+    ]
+    if rows:
+        output.result("")
+        output.table(("shared files on", "state", "files behind", "files undecided"), rows)
+
+
 def _uses(found: list[ServerStorage]) -> None:
     rows = [
         (use.app, use.kind, use.name, one.server, _size(use.size), use.path)
@@ -97,6 +123,9 @@ def _uses(found: list[ServerStorage]) -> None:
     if rows:
         output.result("")
         output.table(("app", "what", "volume", "server", "size", "path"), sorted(rows))
+    uses = [use for one in found for use in one.uses]
+    for app in sorted({use.app for use in uses if use.kind in ("moved", "fenced", "moving")}):
+        output.note(f"old copies of {app} are deleted by: ronron move {app} --forget")
 
 
 def _size(count: int) -> str:

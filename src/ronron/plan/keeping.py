@@ -11,6 +11,7 @@ from ronron.events import step
 from ronron.plan.lock import lock
 from ronron.plan.observe import Reality
 from ronron.plan.session import Session
+from ronron.servers.copying.aside import remove_command
 
 _NAME = re.compile(r"(?P<app>.+)-(?P<when>\d{8}T\d{6}Z)")
 
@@ -47,5 +48,4 @@ def forget(session: Session, found: Iterable[Copy]) -> None:
     with lock(session.manager, "ronron move --forget"):
         for copy in found:
             with step(session.report, "delete", f"{copy.server}: {copy.path}"):
-                command = ["rm", "-rf", "--one-file-system", "--", copy.path]
-                session.servers[copy.server].run(command)
+                session.servers[copy.server].run(remove_command(copy.path))

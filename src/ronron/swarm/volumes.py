@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ronron.catalog.render import SHARED, VOLUMES, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step
+from ronron.servers.copying.aside import remove_aside_command, remove_command
 from ronron.servers.runner import Runner
 from ronron.swarm import nodes, quotas
 from ronron.swarm.state import Node, SwarmState
@@ -107,7 +108,7 @@ def create(
             there = runners[server].run(["test", "-d", volume.path], check=False).status == 0
             for command in [] if there else folder_commands(volume):
                 runners[server].run(command)
-            if volume.quota and not volume.shared:
+            if volume.quota:
                 # The plan has said it where there can be none: the app comes first.
                 with suppress(OperatorError):
                     quotas.set_limit(runners[server], volume)
@@ -147,14 +148,21 @@ def unuse(runner: Runner, names: Iterable[str]) -> None:
         until(gone, FORGET_SECONDS, f"the containers with {name} on {runner.name} to go", pause=0.5)
 
 
+def delete_folders(runner: Runner, app: str) -> None:
+    """Delete an app's folders on one server, and the old copies of its data that are kept there."""
+    for root in (VOLUMES, SHARED):
+        runner.run(remove_command(f"{root}/{app}"))
+        runner.run(remove_aside_command(app, root))
+
+
 def delete(
     engine: DockerClient, runners: Mapping[str, Runner], app: str, swarm: SwarmState, report: Report
 ) -> None:
-    """Delete an app's folders on every server, and the labels of the nodes that held them."""
-    folders = [f"{root}/{app}" for root in (VOLUMES, SHARED)]
+    """Delete an app's folders on every server, old copies too, and the labels of the nodes that
+    held them."""
     for name, runner in runners.items():
         with step(report, "delete data", f"{app} on {name}"):
-            runner.run(["rm", "-rf", "--one-file-system", "--", *folders])
+            delete_folders(runner, app)
     for node in swarm.nodes:
         for key in node.labels:
             if key.startswith((f"ronron.volume.{app}.", f"ronron.fenced.{app}.")):

@@ -16,6 +16,15 @@ _RENAME = (
     'if [ -e "$1" ]; then install -d -m 0700 "$(dirname -- "$2")" && mv -nT -- "$1" "$2" '
     '&& [ ! -e "$1" ]; fi'
 )
+# Deletes folders with the folders in them. These may be subvolumes of btrfs, which are file systems
+# of their own to `rm`.
+_REMOVE = """
+for one; do
+    [ -e "$one" ] || continue
+    find "$one" -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system -- {} +
+    rm -rf --one-file-system -- "$one"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,18 @@ def rename_command(path: str, to: str) -> list[str]:
 def rename(runner: Runner, path: str, to: str) -> None:
     """Move the folder `path`, if there is one, to `to`. Raises ServerError when that is taken."""
     runner.run(rename_command(path, to))
+
+
+def remove_command(*folders: str) -> list[str]:
+    """The command that deletes folders which have those of volumes in them, if they are there."""
+    return ["sh", "-ec", _REMOVE, "sh", *folders]
+
+
+def remove_aside_command(app: str, root: str) -> list[str]:
+    """The command that deletes all that is aside of an app below `root`, where its volumes are:
+    what `aside` names, and what restores have replaced."""
+    script = f'set -- "$1"/.*/"$2"-????????T??????Z\n{_REMOVE}'
+    return ["sh", "-ec", script, "sh", root, app]
 
 
 def is_there(runner: Runner, path: str) -> bool:

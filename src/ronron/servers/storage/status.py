@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.errors import ServerError
 from ronron.events import Report, step
+from ronron.servers import gluster
 from ronron.servers.facts import Query, facts
+from ronron.servers.gluster import Copy
 from ronron.servers.runner import Runner
 from ronron.servers.storage.seen import PoolFacts
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 class Use:
     """What takes space: a `volume`, `dumps`, what was `replaced` by a restore and others.
 
-    `size` is in bytes on disk.
+    `name` is a volume's; of an old copy (`moved`, `fenced`, `moving`) the time in its folder's
+    name. `size` is in bytes on disk.
     """
 
     kind: str
@@ -90,6 +93,28 @@ def look(
 
     found, failures = connections.on_each(one, list(site.servers))
     return [found[name] for name in site.servers if name in found], failures
+
+
+def copies(
+    loaded: LoadedSite, connections: Connections, failures: Mapping[str, ServerError]
+) -> tuple[Copy, ...]:
+    """The copies of the shared files, as the first server tells that holds one and answers.
+
+    Nothing where the site's files are not copied. `failures` has the servers that do not answer.
+    Raises ServerError when none of the three tells.
+    """
+    if loaded.site.storage.shared != "glusterfs":
+        return ()
+    failed: ServerError | None = None
+    for name in gluster.bricks(loaded.site):
+        try:
+            if name not in failures:
+                return gluster.copies(connections[name])
+        except ServerError as error:
+            failed = error
+    if failed is None:
+        return ()
+    raise failed
 
 
 def _server(runner: Runner, disks: tuple[str, ...], volumes: tuple[str, ...]) -> ServerStorage:

@@ -40,6 +40,10 @@ def _kept(roots: list[str]) -> Iterator[tuple[str, str, str, Path]]:
             if app.name in (".replaced", ".restoring"):
                 for one in _folders(app):
                     yield app.name[1:], one.name, "", one
+            elif app.name in (".moved", ".fenced", ".moving"):
+                for one in _folders(app):
+                    name, _, when = one.name.rpartition("-")
+                    yield app.name[1:], name, when, one
             elif not app.name.startswith("."):
                 for volume in _folders(app):
                     yield "volume", app.name, volume.name, volume
