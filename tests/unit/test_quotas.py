@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ronron.catalog.recipe import Catalog
-from ronron.catalog.render import Stack, Volume, parameters
+from ronron.catalog.render import SHARED, Stack, Volume, parameters
 from ronron.errors import OperatorError, SiteError
 from ronron.plan import limiting
 from ronron.plan.observe import Reality
@@ -54,7 +54,7 @@ def reality(quota: int = 0, unlimited: str = "") -> Reality:
     facts = ServerFacts(
         "active", "1", True, "eth0", 1500, frozenset([CONTENT.path]),
         quotas={CONTENT.path: quota} if quota else {},
-        unlimited={CONTENT.path: unlimited, ROOT: unlimited} if unlimited else {},
+        unlimited={CONTENT.path: unlimited, f"{ROOT}/new": unlimited} if unlimited else {},
     )  # fmt: skip
     return Reality(
         {"manager": facts}, {}, state.SwarmState(True, (node,), records={"blog": (made,)})
@@ -87,6 +87,28 @@ def test_where_there_can_be_none_the_plan_says_so_and_changes_nothing() -> None:
     fresh = replace(fresh, facts={"manager": replace(found.facts["manager"], folders=frozenset())})
     assert list(limiting.impossible(stack(CONTENT), fresh)) == said, "before it is deployed"
     assert list(limiting.impossible(stack(replace(CONTENT, quota=0)), found)) == []
+
+
+def test_files_shared_by_nfs_are_limited_where_their_disk_is() -> None:
+    content = replace(CONTENT, shared=True)
+    found = reality()
+    record_ = record.make(
+        "blog", 1, stack=json.dumps(
+            {"services": {}, "volumes": {"content": {"driver_opts": {"device": content.path}}}}
+        ), stack_digest="", specs={}, about={},
+    )  # fmt: skip
+    holder = replace(found.facts["manager"], folders=frozenset([content.path]))
+    other = replace(holder, unlimited={SHARED: "shared storage has none"})
+    there = replace(
+        found,
+        facts={"worker-1": other, "manager": holder},
+        swarm=replace(found.swarm, records={"blog": (record_,)}),
+    )
+    assert list(limiting.differing(stack(content), there)) == [("manager", content)]
+    assert list(limiting.impossible(stack(content), there)) == []
+    nowhere = replace(there, facts={"worker-1": other})
+    said = ["blog: content has no quota on worker-1: shared storage has none"]
+    assert list(limiting.impossible(stack(content), nowhere)) == said
 
 
 def test_the_server_says_why_it_cannot() -> None:

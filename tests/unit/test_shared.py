@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from ronron.backup.app import Protected
 from ronron.backup.restore import kept
 from ronron.catalog.recipe import builtin_folder, load
 from ronron.catalog.render import SHARED, Stack, Volume, render
-from ronron.errors import RonronError, SiteError
+from ronron.errors import OperatorError, RonronError, SiteError
 from ronron.events import ignore
 from ronron.plan import moved
 from ronron.plan.observe import Reality
@@ -159,6 +160,16 @@ def test_a_shared_storage_that_does_not_answer_is_told() -> None:
     with pytest.raises(RonronError, match="manager: the shared storage does not answer"):
         moved.check(stack, None, reality(shared="silent"))
     moved.check(rendered("ghost", "local"), None, reality(shared="silent"))
+
+
+def test_one_shared_storage_is_never_put_over_another() -> None:
+    seen = replace(reality().facts["manager"], shared_by="nfs")
+    there = Reality({"manager": seen})
+    with pytest.raises(OperatorError, match="glusterfs would hide the files of nfs, which manager"):
+        moved.other_storage(site("glusterfs"), there)
+    for same in ("nfs", "local"):
+        moved.other_storage(site(same), there)
+    moved.other_storage(site("glusterfs"), reality())
 
 
 def test_a_server_tells_whether_the_shared_storage_is_mounted() -> None:

@@ -25,6 +25,7 @@ from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
+from ronron.servers.copying.aside import Kept
 from ronron.servers.names import lookup
 from ronron.servers.provision.model import StorageAccess
 from ronron.servers.provision.run import apply_provisioning
@@ -56,11 +57,15 @@ APP_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Done:
-    """What was done to one app; `answer` is what it said over HTTPS, if it has a domain."""
+    """What was done to one app; `answer` is what it said over HTTPS, if it has a domain.
+
+    `kept` are the old copies of data that moved.
+    """
 
     app: str
     action: str
     answer: probe.Answer | None = None
+    kept: tuple[Kept, ...] = ()
 
 
 def apply(
@@ -131,7 +136,7 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
     if plan.provisioning.changes or plan.storage:
         gluster.bring(session, reality)
     if plan.provisioning.changes or plan.nodes or plan.storage:
-        reality = _members(session)
+        reality = members(session)
     if site.docker.autolock:
         unlocking.keep(session)
     if fences := list(fencing.changes(reality)):
@@ -164,7 +169,7 @@ def storage_access(session: Session) -> StorageAccess:
     return certificates.storage_access(session.vault)
 
 
-def _members(session: Session) -> Reality:
+def members(session: Session) -> Reality:
     """Change the swarm's membership until nothing is left to change, and look again.
 
     Raises RonronError that names what is still to change after three rounds.
@@ -218,12 +223,13 @@ def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: fl
                 report=session.report,
             )  # fmt: skip
 
+        kept: list[Kept] = []
         if change.moves:
-            relocating.carry_out(session, engine, stack, change.moves, launch, seconds)
+            kept = relocating.carry_out(session, engine, stack, change.moves, launch, seconds)
         else:
             launch()
         answer = wait_for_answer(session, engine, stack, seconds)
-    return Done(app.name, change.action, answer)
+    return Done(app.name, change.action, answer, tuple(kept))
 
 
 def make_secrets(session: Session, app: App, recipe: Recipe, missing: Iterable[str]) -> Secrets:

@@ -6,19 +6,26 @@ Each step leaves behind how it is undone; the steps are undone last first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ronron.backup.restic import size as shown
-from ronron.errors import RonronError
+from ronron.errors import OperatorError, RonronError
 from ronron.events import Event, step
-from ronron.servers.copying.aside import Kept, aside, clear_stale, is_there, rename
+from ronron.servers.copying.aside import (
+    Kept,
+    aside,
+    clear_stale,
+    is_there,
+    remove_command,
+    rename,
+)
 from ronron.servers.copying.copy import copy
 from ronron.servers.runner import Runner
-from ronron.swarm import converge, jobs, nodes
-from ronron.swarm.volumes import require_mount
+from ronron.swarm import converge, jobs, nodes, quotas
+from ronron.swarm.volumes import require_mount, unuse
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -40,12 +47,14 @@ class Exchange:
     when: str
     undo: ExitStack
 
-    def bring(self, source: Runner, path: str, target: Runner, to: str, size: int) -> list[Kept]:
-        """Copy a volume's folder, `size` bytes large, to its new place, compared before.
+    def bring(
+        self, source: Runner, path: str, target: Runner, volume: Volume, size: int
+    ) -> list[Kept]:
+        """Copy a volume's folder `path`, `size` bytes large, to its new place, compared before.
 
-        Returns where what was in that place is now.
+        Its quota goes along where there can be one. Returns where what was in that place is now.
         """
-        name = PurePosixPath(path).name
+        name, to = PurePosixPath(path).name, volume.path
         work = aside(to, "moving", self.when)
         label = f"copy {name}"
 
@@ -58,12 +67,15 @@ class Exchange:
             require_mount(target, str(PurePosixPath(to).parent.parent))
             target.run(["install", "-d", "-m", "0700", folder])
             clear_stale(target, to, "moving", self.when)  # half a copy, of a move that was killed
-            self.undo.callback(target.run, ["rm", "-rf", "--one-file-system", "--", folder])
+            self.undo.callback(target.run, remove_command(folder))
             copy(source, path, target, work, told)
             kept = self.put_aside(target, to)
             target.run(["install", "-d", "-m", "0711", str(PurePosixPath(to).parent)])
             rename(target, work, to)
             self.undo.callback(rename, target, to, work)
+            if volume.quota and not volume.shared:
+                with suppress(OperatorError):  # the plan has said it
+                    quotas.set_limit(target, volume)
             target.run(["rmdir", "--", folder], check=False)
         return kept
 
@@ -77,7 +89,11 @@ class Exchange:
         return [Kept(runner.name, old)]
 
     def pin(self, volume: Volume, to: str, swarm: SwarmState) -> None:
-        """Make `to` the one server that holds a database; a fence that it had is taken down."""
+        """Make `to` the one server that holds a database; a fence that it had is taken down.
+
+        So is Docker's own entry there of a volume of that name: it may lead to another folder.
+        """
+        unuse(self.session.servers[to], [f"{self.app}_{volume.name}"])
         self.label(to, volume.label, "true", swarm)
         self.label(to, volume.fence, None, swarm)
         for node in swarm.with_label(volume.label):

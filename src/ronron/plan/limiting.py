@@ -44,10 +44,15 @@ def _places(stack: Stack, reality: Reality) -> Iterator[tuple[str, Volume]]:
         old = held.get(volume.name)
         if old is None or old.path != volume.path:
             continue
-        for name, facts in reality.facts.items():
-            if volume.path in facts.folders and (not old.servers or name in old.servers):
-                yield name, volume
-                break
+        having = [
+            name
+            for name, facts in reality.facts.items()
+            if volume.path in facts.folders and (not old.servers or name in old.servers)
+        ]
+        # Files that are shared by NFS are limited where their disk is.
+        having.sort(key=lambda name: reality.facts[name].cannot_limit(volume.path) != "")
+        if having:
+            yield having[0], volume
 
 
 def differing(stack: Stack, reality: Reality) -> Iterator[tuple[str, Volume]]:

@@ -52,8 +52,10 @@ def make(
 ) -> Plan:
     """Plan for the whole site, or for the apps named in `only` alone.
 
-    Raises SiteError with every fault of the apps' files that their recipes tell.
+    Raises SiteError with every fault of the apps' files that their recipes tell, OperatorError for
+    a site that cannot be as declared.
     """
+    moved.other_storage(loaded.site, reality)
     chosen = None if only is None else set(only)
     problems: list[Problem] = []
     notes: list[str] = []

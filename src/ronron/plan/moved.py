@@ -6,9 +6,10 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from ronron.catalog.render import Stack, Volume
-from ronron.errors import Problem, RonronError, SiteError
+from ronron.catalog.render import SHARED, Stack, Volume
+from ronron.errors import OperatorError, Problem, RonronError, SiteError
 from ronron.plan.observe import Reality
+from ronron.site.models import Site
 from ronron.swarm.record import Record
 
 
@@ -40,6 +41,21 @@ def check(
                 for volume, at in left
             ]
         )
+
+
+def other_storage(site: Site, reality: Reality) -> None:
+    """Refuse to put one shared storage over another: the files of the first would be hidden.
+
+    Raises OperatorError that names a server which has the other one mounted.
+    """
+    wanted = site.storage.shared
+    for name, facts in reality.facts.items():
+        if site.storage.is_shared and facts.shared_by not in ("", wanted):
+            raise OperatorError(
+                f"ronron.yml: storage.shared: {wanted} would hide the files of {facts.shared_by}, "
+                f"which {name} has at {SHARED}",
+                remedy="storage.shared: local first, which moves them; then see docs/storage.md",
+            )
 
 
 def _left(stack: Stack, deployed: Record | None, reality: Reality) -> Iterator[tuple[Volume, str]]:

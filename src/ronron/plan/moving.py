@@ -186,7 +186,7 @@ def _carry_out(
                 source, target = session.servers[way.source], session.servers[way.target]
                 path = way.volume.path
                 if way.source != way.target:
-                    kept += exchange.bring(source, path, target, path, way.size)
+                    kept += exchange.bring(source, path, target, way.volume, way.size)
                     # Before the label moves: two servers with a label and a folder must never be.
                     kept += exchange.put_aside(source, path)
                 exchange.pin(way.volume, way.target, swarm)

@@ -120,7 +120,7 @@ def carry_out(
                 source = session.servers[move.source]
                 if move.before != move.after:
                     much = size(source, move.path)
-                    exchange.bring(source, move.path, target, volume.path, much)
+                    exchange.bring(source, move.path, target, volume, much)
                 own = f"ronron.volume.{app}.{volume.name}"
                 if volume.kind == "database":
                     exchange.pin(volume, move.target, swarm)

@@ -21,6 +21,9 @@ from ronron.swarm import quotas
 KEPT = ("backups",)
 """Files of `/var/lib/ronron` in which the manager's jobs keep what they saw."""
 
+NEW = "new"
+"""Stands for the folder of a volume that is still to be made, below that of all volumes."""
+
 # Runs on the server; prints one JSON object. `interface` is the one of the default route.
 _SCRIPT = """
 import json, os, platform, pwd, subprocess, sys, time
@@ -53,18 +56,29 @@ def folders(root, seconds):
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
 facts["quotas"], facts["unlimited"] = {}, {}
-for path in ["/srv/ronron/volumes", *facts["folders"]]:
-    try:
-        if why := unable(path):
-            facts["unlimited"][path] = why
-        elif size := limit(path):
-            facts["quotas"][path] = size
-    except OSError as error:
-        facts["unlimited"][path] = str(error)
+def limits(root, found):
+    # And of a volume that is still to be made.
+    for path in [root + "/" + NEW, *found]:
+        try:
+            if why := unable(path):
+                facts["unlimited"][path] = why
+            elif size := limit(path):
+                facts["quotas"][path] = size
+        except OSError as error:
+            facts["unlimited"][path] = str(error)
+limits("/srv/ronron/volumes", facts["folders"])
 with open("/proc/self/mountinfo") as mounts:
-    mounted = any(line.split()[4] == "/srv/ronron/shared" for line in mounts)
+    lines = [line.partition(" - ") for line in mounts]
+place = "/srv/ronron/shared"
+mounted = [about.split()[0] for mount, _, about in lines if mount.split()[4] == place]
+facts["shared_by"] = "glusterfs" if "fuse.glusterfs" in mounted else "nfs" if mounted else ""
 shared = folders("/srv/ronron/shared", 20) if mounted else []
 facts["folders"] += shared or []
+# Only where they are a folder of the server's own can shared files be limited.
+if mounted and mounted[-1] not in ("autofs", "nfs4", "fuse.glusterfs"):
+    limits(place, shared or [])
+else:
+    facts["unlimited"][place] = "shared storage has none"
 facts["shared"] = "absent" if not mounted else "silent" if shared is None else "mounted"
 def read(path):
     try:
@@ -134,11 +148,13 @@ class ServerFacts:
     `swarm_state` is the engine's own word (`inactive`, `pending`, `active`, `error`, `locked`), or
     `absent` where no engine answers. `mtu` is the link's, in bytes. `python` is the version of
     its Python, `3.13`. `drills` is the text of the file that tells of the last drills. `shared`
-    says whether the shared storage is `mounted`, `absent`, or does not answer: `silent`. `kept` has
+    says whether the shared storage is `mounted`, `absent`, or does not answer: `silent`;
+    `shared_by` which it is, `nfs` or `glusterfs`, empty for none. `kept` has
     the texts of the files in which jobs keep what they saw, by name, and under `restoring` the
     names of the files of restores that are not done. `ahead` is by how many seconds its clock is
     ahead of this computer's, a second or two aside.
-    `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none.
+    `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none,
+    and of the folder of shared files where that is another's.
     """
 
     swarm_state: str
@@ -152,6 +168,7 @@ class ServerFacts:
     carried: Carried = Carried()
     drills: str = ""
     shared: str = "absent"
+    shared_by: str = ""
     gluster: GlusterFacts = field(default_factory=GlusterFacts)
     kept: Mapping[str, str] = field(default_factory=dict)
     ahead: float = 0.0
@@ -161,10 +178,10 @@ class ServerFacts:
 
     def cannot_limit(self, path: str) -> str:
         """Why the folder of a volume, there or not yet, can have no quota; empty if it can."""
-        if path.startswith(SHARED):
-            return "shared storage has none"
-        there = path in self.folders
-        return self.unlimited.get(path if there else str(PurePosixPath(path).parent.parent), "")
+        if path.startswith(SHARED) and SHARED in self.unlimited:
+            return self.unlimited[SHARED]
+        new = PurePosixPath(path).parent.parent / NEW
+        return self.unlimited.get(path if path in self.folders else str(new), "")
 
 
 def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
@@ -173,7 +190,7 @@ def read(runner: Runner, interface: str | None = None, user: str = "root") -> Se
 
     Raises OperatorError when the server has no such interface.
     """
-    given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\n"
+    given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
@@ -205,6 +222,7 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         carried=_carried(answer.get("carried")),
         drills=str(answer.get("drills", "")),
         shared=str(answer.get("shared", "absent")),
+        shared_by=str(answer.get("shared_by", "")),
         gluster=gluster.parse(told)
         if isinstance(told := answer.get("gluster"), dict)
         else GlusterFacts(),

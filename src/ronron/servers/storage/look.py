@@ -6,6 +6,7 @@ It stands alone: Python 3.9 and its standard library.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -82,8 +83,8 @@ def _block_device(path: str, system: set[str]) -> dict[str, Any] | None:
     }
 
 
-def _lvm() -> dict[str, Any] | None:
-    """The volume group of the pool, if there is one."""
+def _lvm(mounted: str) -> dict[str, Any] | None:
+    """The volume group of the pool, if there is one; `mounted` is the device at its place."""
     argv = ("lvm", "fullreport", "--reportformat", "json", "--units", "b", "--nosuffix")
     told = _said(*argv, "--select", "vg_name=" + POOL)
     reports = json.loads(told).get("report", []) if told.strip() else []
@@ -98,12 +99,12 @@ def _lvm() -> dict[str, Any] | None:
                 "missing": int(group["vg_missing_pv_count"]),
                 "volume": bool(volume),
                 "free": int(group["vg_free"]),
-                **(_filesystem(volume) if volume else {}),
+                **(_filesystem(volume, os.path.realpath(volume) == mounted) if volume else {}),
             }
     return None
 
 
-def _filesystem(device: str) -> dict[str, Any]:
+def _filesystem(device: str, mounted: bool) -> dict[str, Any]:
     """Type and UUID of what is on a volume, and whether it covers the volume."""
     told = _said("blkid", "-p", "-o", "export", device).splitlines()
     about = dict(line.split("=", 1) for line in told if "=" in line)
@@ -116,9 +117,20 @@ def _filesystem(device: str) -> dict[str, Any]:
         block = 1024 << struct.unpack_from("<I", start, 1024 + 0x18)[0]
         size = (high << 32 | low) * block
     elif kind == "xfs":  # sb_blocksize, sb_dblocks
-        block, blocks = struct.unpack_from(">IQ", start, 4)
+        # A mounted one writes what it knows of itself to the disk when it likes: it is asked.
+        block, blocks = _geometry() if mounted else struct.unpack_from(">IQ", start, 4)
         size = block * blocks
     return {"filesystem": kind, "uuid": about.get("UUID", ""), "grown": size + (1 << 20) > whole}
+
+
+def _geometry() -> tuple[int, int]:
+    """Size and number of the blocks of the XFS at the place: XFS_IOC_FSGEOMETRY_V1."""
+    place = os.open(PLACE, os.O_RDONLY)
+    try:
+        told = fcntl.ioctl(place, 0x80705864, bytes(112))
+    finally:
+        os.close(place)
+    return struct.unpack_from("=I28xQ", told)
 
 
 def _btrfs(disks: dict[str, Any], mounted: str) -> dict[str, Any] | None:
@@ -156,7 +168,7 @@ def storage(paths: list[str]) -> dict[str, Any]:
     disks = {path: disk for path, disk in found.items() if disk}
     mount = _said("findmnt", "-n", "--nofsroot", "-o", "SOURCE", "-M", PLACE).strip()
     device = os.path.realpath(mount) if mount.startswith("/") else mount
-    pool = _lvm() or _btrfs(disks, device) or {"members": []}
+    pool = _lvm(device) or _btrfs(disks, device) or {"members": []}
     own = [*pool["members"], os.path.realpath("/dev/" + POOL + "/pool")]
     return {
         "disks": disks,
