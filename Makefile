@@ -9,10 +9,11 @@ try: ## From nothing to a blog over HTTPS, on three disposable servers of this c
 	@scripts/host
 	@.venv/bin/python scripts/try.py
 
-test: ## Run the tests: unit, integration, end to end on disposable servers
+test: ## Run the tests: unit, integration, end to end on disposable servers and virtual machines
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
+	@scripts/machines
 	@.venv/bin/pytest -n 3 --no-loadscope-reorder
 
 test-all: ## Run all tests, the long ones too: more than an hour on two processors

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,9 @@ SERVERS = ("manager", "worker-1", "worker-2")
 SECONDS = 10
 CUT_SECONDS = 45.0
 """How long the link stays cut: longer than any of the file systems' own deadlines."""
+
+BACK_SECONDS = 300.0
+"""How long a writer may take to go on, and the server that was cut off to see what it wrote."""
 
 COUNT = """
 import sqlite3, sys, time
@@ -164,6 +169,23 @@ def write_ahead(servers: Servers, folder: str) -> float:
     return int(servers.python(SERVERS[0], COUNT, path, SECONDS)[0]) / SECONDS
 
 
+def written(servers: Servers, server: str, path: str, more: int) -> None:
+    """Wait until a server sees that a log has grown by so many lines. Raises TimeoutError."""
+    deadline = time.monotonic() + BACK_SECONDS
+    before = None
+    while time.monotonic() < deadline:
+        done = subprocess.run(
+            servers.argv(server, "timeout", "20", "wc", "-l", path), capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            lines = int(done.stdout.split()[0])
+            before = lines if before is None else before
+            if lines >= before + more:
+                return
+        threading.Event().wait(0.2)
+    raise TimeoutError(f"{path} does not grow on {server}")
+
+
 def cut(servers: Servers, folder: str) -> dict[str, Any]:
     """A writer on one server while another's link is cut, and comes back."""
     path, (writer, other, reader) = f"{folder}/log", SERVERS
@@ -171,11 +193,12 @@ def cut(servers: Servers, folder: str) -> dict[str, Any]:
         servers.argv(writer, "python3", "-c", APPEND, path),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(5)
+    written(servers, reader, path, 50)
     route = servers.cut(other)
-    time.sleep(CUT_SECONDS)
+    time.sleep(CUT_SECONDS)  # how long it is cut off is what is measured
     servers.mend(other, route)
-    time.sleep(15)
+    for one in (other, reader):
+        written(servers, one, path, 50)
     longest, _, number, failed = process.communicate("end")[0].split(maxsplit=3)
     lines = servers.run(reader, "cat", path)
     lost = set(range(1, int(number) + 1)) - set(map(int, lines))
@@ -189,6 +212,7 @@ def measure(servers: Servers, path: str, processes: Sequence[str]) -> dict[str, 
     """All of it."""
     folder = f"{path}/.measured-{int(time.time())}"
     servers.run(SERVERS[0], "mkdir", folder)
+    before = os.getloadavg()[1]
     found: dict[str, Any] = {"counter": counter(servers, folder)}
     found["wal_per_s"] = write_ahead(servers, folder)
     for verb, server in (("write", SERVERS[0]), ("read", SERVERS[1])):
@@ -201,6 +225,7 @@ def measure(servers: Servers, path: str, processes: Sequence[str]) -> dict[str, 
         for server in SERVERS
     }
     found["cut"] = cut(servers, folder)
+    found["load"] = [round(load, 1) for load in (before, os.getloadavg()[1])]
     servers.run(SERVERS[0], "rm", "-rf", folder)
     return found
 

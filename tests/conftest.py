@@ -28,8 +28,6 @@ LONG = (
     "e2e/test_drills.py",
     "e2e/test_monitoring.py",
     "e2e/test_placement.py",
-    "e2e/test_shared_storage.py",
-    "vm/test_storage_machines.py",
 )
 """What `make test-all` runs besides: with it, two processors are busy for more than an hour."""
 

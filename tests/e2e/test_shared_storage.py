@@ -1,20 +1,24 @@
-"""Files that three servers hold: one of the three is lost, comes back, and is lost for good."""
+"""Files that three servers hold: brought there, one of the three lost, back, and lost for good."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2e.cloud import Operator, ask, eventually
 from ronron import lab
 from ronron.catalog.recipe import builtin_folder
+from ronron.catalog.render import VOLUMES
 from ronron.lab.site import write_site
 from ronron.servers import gluster
 from ronron.servers.gluster import BRICK, SHARED, STATE, UNIT
@@ -61,8 +65,8 @@ with open(sys.argv[1], "ab", buffering=0) as file:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """Three servers with shared storage, and `writer`, an app that has a volume there."""
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Three servers, and `writer`, an app that has a volume of files on the storage server."""
     for name in lab.names():
         prefix, _, process = name.partition("-")
         if prefix == PREFIX and process.isdigit() and not Path("/proc", process).exists():
@@ -74,18 +78,54 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
         try:
             operator = Operator(lab.up(name, 3), folder, home)
             write_site(operator.lab, folder)
-            path = folder / "ronron.yml"
-            change = Change(("storage",), {"shared": "glusterfs"})
-            path.write_text(yamltext.apply(path.read_text(), [change], "ronron.yml"))
+            # The writer runs on workers, one of which can be lost.
+            declare(operator, ("servers", "manager", "roles"), ["manager"])
+            declare(operator, ("servers", "worker-1", "roles"), ["storage", "worker"])
             recipe = folder / "recipes" / "writer"
             recipe.mkdir(parents=True)
             (recipe / "stack.yml").write_text(RECIPE)
             shutil.copy(Path(__file__).with_name("writer.py"), recipe)
             operator.ronron("apply", "--yes")
             operator.deploy("writer", "writer")
+            for number in range(3):
+                assert ask(operator, "writer", f"/add/{number}").status == 200
             yield operator
         finally:
             lab.down(name, keep_images=True)
+
+
+def declare(operator: Operator, key: tuple[str, ...], value: object) -> None:
+    """Write something into the site's file."""
+    path = operator.folder / "ronron.yml"
+    path.write_text(yamltext.apply(path.read_text(), [Change(key, value)], "ronron.yml"))
+
+
+@dataclass(frozen=True)
+class Move:
+    """How the files got to the shared storage: the plan, what was said, what was there before."""
+
+    plan: list[dict[str, Any]]
+    said: str
+    before: str
+
+
+DESCRIBE = 'cd "$1" && stat -c "%a %u %g %Y" . log && sha256sum log'
+
+
+@pytest.fixture(scope="module")
+def move(local: Operator) -> Move:
+    """The site's files brought from the storage server's disk to GlusterFS."""
+    before = local.on("worker-1", "sh", "-c", DESCRIBE, "sh", f"{VOLUMES}/writer/data")
+    declare(local, ("storage",), {"shared": "glusterfs"})
+    plan = local.plan()
+    _, said = local.ronron("apply", "--yes")
+    return Move(plan, said, before)
+
+
+@pytest.fixture(scope="module")
+def cloud(local: Operator, move: Move) -> Operator:
+    """Three servers with shared storage, and `writer`, an app that has a volume there."""
+    return local
 
 
 class Writing:
@@ -151,6 +191,33 @@ def lines(operator: Operator) -> set[int]:
     return {
         int(line) for line in operator.on("manager", "cat", f"{SHARED}/writer/data/log").split()
     }
+
+
+def test_the_files_move_to_the_shared_storage_and_the_old_copy_is_kept(
+    cloud: Operator, move: Move
+) -> None:
+    (change,) = (
+        c for c in move.plan if c["where"] == "app writer" and c["field"] == "volumes.data"
+    )
+    assert change["before"] == f"worker-1:{VOLUMES}/writer/data"
+    assert change["after"].endswith(f"{SHARED}/writer/data")
+    for server in SERVERS:
+        there = cloud.on(server, "sh", "-c", DESCRIBE, "sh", f"{SHARED}/writer/data")
+        assert there == move.before, "content, owner, mode and times"
+    old = cloud.on("worker-1", "sh", "-c", f"ls -d {VOLUMES}/.moved/writer-*/data")
+    assert f"writer: the old copy of its data is kept on worker-1: {old}" in move.said
+    assert cloud.on("worker-1", "sh", "-c", DESCRIBE, "sh", old) == move.before
+    told = json.loads(cloud.ronron("storage", "status", "--json")[0])
+    assert [(one["server"], one["connected"]) for one in told["copies"]] == [
+        (server, True) for server in SERVERS
+    ]
+    uses = [use for one in told["servers"] for use in one["uses"] if use["app"] == "writer"]
+    assert sorted((use["kind"], use["path"]) for use in uses) == [
+        ("moved", str(Path(old).parent)),
+        ("volume", f"{SHARED}/writer/data"),
+    ]
+    _, said = cloud.ronron("storage", "status")
+    assert "old copies of writer are deleted by: ronron move writer --forget" in said
 
 
 def test_the_second_apply_changes_nothing_and_every_server_has_the_files(cloud: Operator) -> None:

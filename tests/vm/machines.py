@@ -79,7 +79,7 @@ class Machines:
     runners: dict[str, Runner] = field(default_factory=dict)
 
     def site(self, more: str = "") -> LoadedSite:
-        """The site with these servers, the first one manager and storage, and `more` of YAML."""
+        """The site with the servers that run, the first manager and storage, and `more` of YAML."""
         lines = [
             "name: machines",
             "domain: example.org",
@@ -90,11 +90,16 @@ class Machines:
             "hardening: {ssh: false, bans: false, system: false}",
             "servers:",
         ]
-        for number, one in enumerate(self.machines.values()):
+        alive = [one for one in self.machines.values() if one.process.poll() is None]
+        for number, one in enumerate(alive):
             roles = "[worker]" if number else "[manager, storage, worker]"
             lines.append(f"  {one.name}: {{address: {one.address}, roles: {roles}}}")
         (self.folder / "ronron.yml").write_text("\n".join(lines) + "\n" + more)
         return load_site(self.folder)
+
+    def kill(self, name: str) -> None:
+        """End a machine as a power cut does: nothing on it is told."""
+        _end(self.machines[name].process)
 
     def on(self, name: str, *argv: str, stdin: bytes | None = None, seconds: float = 300) -> str:
         """Run a command on a machine as root; it must end with status 0."""

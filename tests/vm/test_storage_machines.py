@@ -1,19 +1,31 @@
-"""Pool and NFS on Debian's own kernel: made, with what was there, and extended under writers."""
+"""Pool, NFS and quotas on Debian's own kernel: made with what was there, extended under writers."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ronron.catalog.recipe import load
+from ronron.catalog.render import VOLUMES, Volume, render
+from ronron.errors import OperatorError
+from ronron.events import ignore
+from ronron.plan.apply import members
+from ronron.plan.session import open_session
 from ronron.servers.connections import connections
 from ronron.servers.provision.model import Change
 from ronron.servers.provision.run import apply_provisioning, plan_provisioning
 from ronron.site.load import LoadedSite
+from ronron.site.models import App
+from ronron.site.vault import Secrets
+from ronron.swarm import facts, nodes, quotas, stacks, state, volumes
+from ronron.swarm.engines import engine_of
 from vm.machines import Machines, eventually, machines, possible
 
 pytestmark = [
@@ -48,12 +60,17 @@ print(hashlib.sha256(open("image", "rb").read()).hexdigest(), oct(about.st_mode)
 print(about.st_gid, about.st_nlink, about.st_mtime, os.getxattr("image", "user.colour"))
 print(sorted(os.listdir()), os.readlink("link"), os.stat("sparse").st_size)
 """
-# A container of one program, since no registry is in reach. It writes until it is told to end.
-WRITE = f"""
+# An image of one program, since no registry is in reach.
+BOX = """
 set -e
+systemctl start docker
 mkdir -p /tmp/box/bin
 cp /bin/busybox /tmp/box/bin/busybox
-tar -C /tmp/box -c . | docker import - box >/dev/null
+tar -C /tmp/box -c . | docker import - registry.ronron.internal:5000/box:1.0 >/dev/null
+docker tag registry.ronron.internal:5000/box:1.0 box
+"""
+# It writes until it is told to end.
+WRITE = f"""
 docker run --detach --name writer --volume {CONTENT}:/data box /bin/busybox sh -c '
     n=0
     while [ ! -e /data/stop ]; do
@@ -64,6 +81,51 @@ docker run --detach --name writer --volume {CONTENT}:/data box /bin/busybox sh -
     echo $n >/data/ended'
 """
 
+
+# It writes 24 MiB, and begins again until that was possible.
+QUOTA = 16 << 20
+UPLOADED = Volume("shop", "uploads", "files", 999, 998, "0750", ("web",), quota=QUOTA)
+FILL_UP = """
+docker run --detach --name filler --user 999 --volume "$1":/data box /bin/busybox sh -c '
+    until /bin/busybox dd if=/dev/zero of=/data/more bs=1M count=24 conv=notrunc,fsync; do
+        /bin/busybox usleep 200000
+    done'
+"""
+
+# An app: each line that it writes is the name of its server.
+FILES = """\
+x-ronron:
+  title: Files
+  license: AGPL-3.0-or-later
+  volumes: {data: {class: files, uid: 65534, gid: 65534, mode: "0700"}}
+services:
+  main:
+    image: box:1.0
+    user: "65534:65534"
+    environment: {SERVER: "{{.Node.Hostname}}"}
+    command:
+      - /bin/busybox
+      - sh
+      - -c
+      - while echo $$SERVER | /bin/busybox dd of=/data/written oflag=append conv=notrunc,fsync; do
+        /bin/busybox usleep 50000; done
+    healthcheck: {test: [CMD, /bin/busybox, "true"]}
+    volumes: ["data:/data"]
+    deploy: {resources: {limits: {memory: 32M}}}
+volumes: {data: {}}
+"""
+
+STRANGER = """
+set -e
+ip link add stranger link eth0 type macvlan mode bridge
+ip netns add stranger
+ip link set stranger netns stranger
+ip netns exec stranger ip address add "$1" dev stranger
+ip netns exec stranger ip link set stranger up
+mkdir -p /tmp/stolen
+! ip netns exec stranger \\
+    mount -t nfs4 -o vers=4.2,retry=0,soft "$2:/srv/ronron/exported" /tmp/stolen
+"""
 
 # Writes on the NFS mount of another server, where every write must be kept.
 UPLOADS = "/srv/ronron/shared/blog/uploads"
@@ -155,7 +217,16 @@ def test_the_other_server_has_the_shared_files_by_nfs_4_2(machine: Machines) -> 
     assert len(exported.splitlines()) == 1
 
 
+def test_another_computer_on_the_network_is_refused(machine: Machines) -> None:
+    """It asks from the worker's network card, by an address that is no server's."""
+    own = ipaddress.ip_interface(f"{machine.machines['worker'].address}/16")
+    other = f"{own.ip + 100}/16"
+    words = ("sh", "-c", f"({STRANGER}) 2>&1", "sh", other, machine.machines["storage"].address)
+    assert "access denied" in machine.on("worker", *words)
+
+
 def test_the_pool_is_extended_while_a_container_writes(machine: Machines) -> None:
+    machine.on("storage", "sh", "-c", BOX)
     machine.on("storage", "sh", "-c", WRITE)
     machine.on("worker", "mkdir", "-p", UPLOADS)
     start = ("systemd-run", "--unit", "upload", "python3", "-c", UPLOAD)
@@ -163,26 +234,106 @@ def test_the_pool_is_extended_while_a_container_writes(machine: Machines) -> Non
     eventually(lambda: lines(machine), 300)
     eventually(lambda: lines(machine, UPLOADS), 300)
     ronron(machine.folder, "storage", "extend", FIVE, "--erase", FIVE, "--yes")
-    now = len(lines(machine))
-    eventually(lambda: len(lines(machine)) > now, 300)
-    uploads = len(lines(machine, UPLOADS))
-    eventually(lambda: len(lines(machine, UPLOADS)) > uploads, 300)
-    for folder, why in ((CONTENT, "docker logs writer"), (UPLOADS, "true")):
-        machine.on("storage", "touch", f"{folder}/stop")
-        ended = f"cat {folder}/ended || {why} >&2"
-        last = int(eventually(lambda ended=ended: machine.on("storage", "sh", "-c", ended), 300))  # type: ignore[misc]
-        assert lines(machine, folder) == [str(number) for number in range(1, last + 1)]
+    written(machine, CONTENT)
+    written(machine, UPLOADS)
     assert "erase" not in (machine.folder / "ronron.yml").read_text()
     status = json.loads(ronron(machine.folder, "storage", "status", "--json"))["servers"][0]
     assert status["total"] > 5 << 30
-    assert [disk["path"] for disk in status["disks"]] == [ONE, FIVE, TWO]
+    assert {disk["path"] for disk in status["disks"]} == {ONE, TWO, FIVE}
     uses = {(use["kind"], use["app"], use["name"]) for use in status["uses"]}
     assert {("volume", "blog", "content"), ("before the pool", "", "")} <= uses
+
+
+def written(machine: Machines, folder: str) -> None:
+    """A writer has written all the time, and goes on; then it is told to end."""
+    now = len(lines(machine, folder))
+    eventually(lambda: len(lines(machine, folder)) > now, 300)
+    machine.on("storage", "touch", f"{folder}/stop")
+    ended = ("sh", "-c", f"cat {folder}/ended || :")
+    last = int(eventually(lambda: machine.on("storage", *ended), 300))
+    assert lines(machine, folder) == [str(number) for number in range(1, last + 1)]
 
 
 def lines(machine: Machines, folder: str = CONTENT) -> list[str]:
     """What was written there, as the storage server sees it."""
     return machine.on("storage", "sh", "-c", f"cat {folder}/written || :").split()
+
+
+def test_an_app_that_reaches_its_quota_goes_on_when_that_is_raised(machine: Machines) -> None:
+    limited(machine)
+
+
+def test_a_quota_holds_over_nfs_too(machine: Machines) -> None:
+    machine.on("worker", "sh", "-c", BOX)
+    limited(machine, replace(UPLOADED, shared=True), "worker")
+
+
+def limited(machine: Machines, volume: Volume = UPLOADED, writer: str = "storage") -> None:
+    """A container writes more than its volume may hold, is refused, and goes on by itself."""
+    storage = machine.runners["storage"]
+    for command in volumes.folder_commands(volume):
+        storage.run(command)
+    machine.on("storage", "sh", "-c", f"head -c 2000000 /dev/zero >{volume.path}/before; sync")
+    quotas.set_limit(storage, volume)
+    assert facts.read(storage).quotas == {volume.path: QUOTA}
+    assert facts.read(storage).cannot_limit(volume.path) == ""
+    machine.on(writer, "sh", "-c", FILL_UP, "sh", volume.path)
+
+    def said() -> str:
+        text = machine.on(writer, "sh", "-c", "docker logs filler 2>&1")
+        return text if "uota exceeded" in text or "No space left" in text else ""
+
+    eventually(said, 120)
+    took = int(machine.on("storage", "du", "-s", "-B1", volume.path).split()[0])
+    assert QUOTA - (4 << 20) < took <= QUOTA
+    with pytest.raises(OperatorError, match=r"it takes [0-9]+ bytes already"):
+        quotas.set_limit(storage, replace(volume, quota=1 << 20))
+    # Another volume of the same pool has its room.
+    machine.on(
+        "storage", "sh", "-c", f"head -c 30000000 /dev/zero >{CONTENT}/large; rm {CONTENT}/large"
+    )
+    quotas.set_limit(storage, replace(volume, quota=64 << 20))
+    assert machine.on(writer, "docker", "wait", "filler").strip() == "0"
+    assert machine.on("storage", "stat", "-c", "%a %u %g", volume.path).split() == [
+        "750",
+        "999",
+        "998",
+    ]
+    assert int(machine.on("storage", "stat", "-c", "%s", f"{volume.path}/more")) == 24 << 20
+    quotas.set_limit(storage, replace(volume, quota=0))
+    assert facts.read(storage).quotas == {}
+    machine.on(writer, "docker", "rm", "filler")
+    volumes.delete_folders(storage, "shop")
+    machine.on("storage", "test", "!", "-e", f"{VOLUMES}/shop")
+
+
+def test_an_app_with_shared_files_moves_when_its_server_dies(
+    machine: Machines, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "files"
+    recipe.mkdir()
+    (recipe / "stack.yml").write_text(FILES)
+    loaded = machine.site(pool(ONE, TWO, FIVE))
+    with open_session(loaded, ignore) as session:
+        members(session)
+        stack = render(App(name="files", recipe="files"), load(recipe), loaded.site, {})
+        with engine_of(session.manager) as engine:
+            nodes.drain(session.manager, "storage", ignore)
+            swarm = state.observe(engine)
+            volumes.create(engine, session.servers, stack.volumes, swarm, ignore)
+            stacks.deploy(
+                engine, session.manager, stack, Secrets(), about={}, seconds=300, report=ignore
+            )
+            nodes.activate(session.manager, "storage", ignore)
+    folder = stack.volumes[0].path
+    eventually(lambda: len(lines(machine, folder)) > 20, 120)
+    assert set(lines(machine, folder)) == {"worker"}
+    machine.kill("worker")
+    before = len(lines(machine, folder))
+    eventually(lambda: lines(machine, folder)[-1] == "storage", 180)
+    found = lines(machine, folder)
+    assert found[:before] == ["worker"] * before, "what was written is there"
+    machine.on("storage", "docker", "swarm", "leave", "--force")
 
 
 def test_a_pool_that_is_not_mounted_is_mounted_as_it_is(machine: Machines) -> None:
@@ -193,15 +344,33 @@ def test_a_pool_that_is_not_mounted_is_mounted_as_it_is(machine: Machines) -> No
     assert machine.on("storage", "python3", "-c", FOUND) == before
 
 
-def test_btrfs_grows_too(machine: Machines) -> None:
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "about"),
+    [
+        ("xfs", THREE, FOUR, "    filesystem: xfs\n"),
+        # What is left of the first pool is on them: they are named again.
+        ("btrfs", ONE, TWO, f"    kind: btrfs\n    erase: [{ONE}, {TWO}]\n"),
+    ],
+    ids=["xfs", "btrfs"],
+)
+def test_other_file_systems_grow_and_limit_too(
+    machine: Machines, kind: str, first: str, second: str, about: str
+) -> None:
     unmount(machine)
     machine.on("storage", "vgremove", "--yes", "ronron")
-    btrfs = "    kind: btrfs\n"
-    applied(machine.site(pool(THREE, more=btrfs)))
-    loaded = machine.site(pool(THREE, FOUR, more=btrfs))
-    assert [change.item for change in applied(loaded)] == [f"disk {FOUR}"]
+    applied(machine.site(pool(first, more=about.replace(f", {TWO}", ""))))
+    machine.on("storage", "mkdir", "-p", CONTENT)
+    machine.on("storage", "sh", "-c", WRITE)
+    eventually(lambda: lines(machine), 300)
+    loaded = machine.site(pool(first, second, more=about))
+    assert f"disk {second}" in {change.item for change in applied(loaded)}
+    written(machine, CONTENT)
+    machine.on("storage", "docker", "rm", "--force", "writer")
     assert applied(loaded) == []
-    assert int(machine.on("storage", "findmnt", "-nbo", "SIZE", "/srv/ronron")) > 3 << 30
+    shown = machine.on("storage", "findmnt", "-nbo", "FSTYPE,SIZE", "/srv/ronron").split()
+    assert shown[0] == kind
+    assert int(shown[1]) > 3 << 30
+    limited(machine)
 
 
 def unmount(machine: Machines) -> None:
