@@ -70,16 +70,16 @@ limits("/srv/ronron/volumes", facts["folders"])
 with open("/proc/self/mountinfo") as mounts:
     lines = [line.partition(" - ") for line in mounts]
 place = "/srv/ronron/shared"
-mounted = [about.split()[0] for mount, _, about in lines if mount.split()[4] == place]
-facts["shared_by"] = "glusterfs" if "fuse.glusterfs" in mounted else "nfs" if mounted else ""
-shared = folders("/srv/ronron/shared", 20) if mounted else []
+kinds = [about.split()[0] for mount, _, about in lines if mount.split()[4] == place]
+facts["shared_by"] = "glusterfs" if "fuse.glusterfs" in kinds else "nfs" if kinds else ""
+shared = folders(place, 20) if kinds else []
 facts["folders"] += shared or []
 # Only where they are a folder of the server's own can shared files be limited.
-if mounted and mounted[-1] not in ("autofs", "nfs4", "fuse.glusterfs"):
+if kinds and kinds[-1] not in ("autofs", "nfs4", "fuse.glusterfs"):
     limits(place, shared or [])
 else:
     facts["unlimited"][place] = "shared storage has none"
-facts["shared"] = "absent" if not mounted else "silent" if shared is None else "mounted"
+facts["shared"] = "absent" if not kinds else "silent" if shared is None else "mounted"
 def read(path):
     try:
         with open(path) as file:

@@ -13,6 +13,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ BEFORE = Path("/srv/ronron.before")
 ASIDE = Path("/run/ronron-pool")
 UNIT = "srv-ronron.mount"
 UNFINISHED = ".ronron-moving"
+SECONDS = 60.0
 NOT_COMPARED = {"lost+found", UNFINISHED}
 
 
@@ -137,10 +139,20 @@ def _take_in(device: str) -> None:
         PLACE.mkdir(mode=0o711)
 
 
+def _await(device: Path) -> None:
+    """Wait until udev has named the file system that was just made: it looks when it has time."""
+    deadline = time.monotonic() + SECONDS
+    while not device.exists():
+        if time.monotonic() > deadline:
+            _fail(f"{device} does not appear: see what udev says (journalctl -u systemd-udevd)")
+        _run("udevadm", "settle")
+        time.sleep(0.1)
+
+
 def main(uuid: str) -> None:
     """Mount the pool; Docker is stopped meanwhile, and started again whatever happens."""
     device = f"/dev/disk/by-uuid/{uuid}"
-    _run("udevadm", "settle")
+    _await(Path(device))
     _run("systemctl", "daemon-reload")
     PLACE.mkdir(mode=0o711, parents=True, exist_ok=True)
     stopped = [unit for unit in ("docker.socket", "docker.service") if _active(unit)]
