@@ -53,7 +53,7 @@ def aside(path: str, why: Why, when: str) -> str:
 def clear_stale(runner: Runner, path: str, why: Why, when: str) -> None:
     """Delete what was put aside for `why` of the same app as `path` at other times than `when`."""
     folder = PurePosixPath(aside(path, why, when)).parent
-    stamped = f"{folder.name.removesuffix(when)}[0-9]*T[0-9]*Z"
+    stamped = f"{folder.name.removesuffix(when)}????????T??????Z"
     others = ["-maxdepth", "1", "-name", stamped, "!", "-name", folder.name]
     runner.run(
         ["find", str(folder.parent), *others, "-exec", "rm", "-rf", "--one-file-system", "{}", "+"]
