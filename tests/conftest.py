@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 PARTS = {
     "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers",
-              "defended", "monitoring", "secrets"),
+              "defended", "logs", "monitoring", "secrets"),
     "data": ("access", "audited", "backup_faults", "backups", "carried", "drills", "placement"),
 }  # fmt: skip
 """The modules on the session's lab: those whose tests ask for the fixture `bare`."""
@@ -26,6 +26,7 @@ LONG = (
     "e2e/test_catalog_sites.py",
     "e2e/test_defended.py",
     "e2e/test_drills.py",
+    "e2e/test_logs.py",
     "e2e/test_monitoring.py",
     "e2e/test_placement.py",
 )

@@ -202,6 +202,13 @@ def test_each_fault_is_found_where_it_is(
     assert all(finding.message and finding.remedy for finding in found)
 
 
+def test_a_database_in_which_nothing_is_lost_needs_no_dump(tmp_path: Path) -> None:
+    content = changed("x-ronron/databases", None)
+    del content["x-ronron"]["checks"]["pages"]
+    content["x-ronron"]["volumes"]["db"]["backup"] = False
+    assert check(tmp_path, content) == []
+
+
 def test_a_secret_has_a_name_that_the_vault_can_hold(tmp_path: Path) -> None:
     for name in ("DB-Password", "a_name_of_more_than_21_signs"):
         content = json.loads(json.dumps(GOOD).replace("db_password", name))

@@ -99,3 +99,10 @@ def test_drills_become_figures_and_a_damaged_file_none() -> None:
         'ronron_drill_passed{app="blog"} 0',
     ]
     assert list(figures.drills("{")) == []
+
+
+def test_log_lines_that_wait_are_told_where_they_are_sent(tmp_path: Path) -> None:
+    assert list(figures.spooled(tmp_path / "none")) == []
+    write(tmp_path / "spool/app.00000001", "x" * 700)
+    write(tmp_path / "spool/journal", "x" * 100)
+    assert list(figures.spooled(tmp_path / "spool")) == ["server_logs_waiting_bytes 800"]

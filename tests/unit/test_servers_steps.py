@@ -243,7 +243,8 @@ def test_dockers_bridges_stay_clear_of_the_site_and_its_servers() -> None:
     assert contents.pool("172.24.0.0/16", ["192.0.2.1", ""]) == "172.28.0.0/14"
     assert contents.pool("172.24.0.0/16", ["172.31.0.5"]) == "192.168.128.0/17"
     settings = json.loads(contents.daemon_json("10.90.0.0/16", ["2001:db8::1"]))
-    assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}
+    assert settings["log-driver"] == "journald"
+    assert "com.docker.swarm.service.name" in settings["log-opts"]["labels"]
     assert settings["no-new-privileges"] is True
     assert "live-restore" not in settings
     settings = json.loads(contents.daemon_json("10.90.0.0/16", [], no_new_privileges=False))

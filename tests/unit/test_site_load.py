@@ -162,7 +162,7 @@ SITE_FAULTS = {
     "(such as 192.0.2.53 or 127.0.0.1:5353)",
     "images: {source: hub}\n": "images.source: 'hub' is not known here (one of auto, pull or build)",
     "colour: red\n": "colour: unknown key (known here: name, domain, contact, servers, ssh, docker, acme, "
-    "network, resolver, images, mail, backup, storage, firewall, hardening, audit, alerts, playbooks)",
+    "network, resolver, images, mail, backup, storage, firewall, hardening, audit, alerts, logs, playbooks)",
 }
 
 

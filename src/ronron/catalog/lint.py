@@ -158,7 +158,7 @@ def _databases(subject: _Subject) -> Iterator[Finding]:
     extension = subject.recipe.extension
     dumped = {database.volume for database in extension.databases.values()}
     for name, volume in extension.volumes.items():
-        if volume.kind == "database" and name not in dumped:
+        if volume.kind == "database" and volume.backup and name not in dumped:
             message = f"{name} is on one server's disk alone: without a dump it dies with that disk"
             remedy = "say under x-ronron.databases how it is dumped and restored"
             yield Finding("database-dump", f"x-ronron.volumes.{name}", message, remedy)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ronron.catalog import alerting, guards, mail, routing
+from ronron.catalog import alerting, guards, mail, retention, routing
 from ronron.catalog.interpolate import escape
 from ronron.catalog.recipe import Recipe, image_folder
 from ronron.catalog.recipe import Volume as VolumeRule
@@ -154,6 +154,7 @@ def parameters(app: App, recipe: Recipe, site: Site) -> dict[str, str]:
     declared = recipe.extension.parameters
     file, problems, values = f"apps/{app.name}.yml", [], {}
     common = mail.defaults(app, recipe, site) | alerting.defaults(recipe, site)
+    common |= retention.defaults(recipe, site)
     for name, rule in declared.items():
         value = app.parameters.get(name, common.get(name, rule.default))
         if value is None or value == "":

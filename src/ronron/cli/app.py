@@ -150,24 +150,6 @@ def remove(loaded: LoadedSite, name: str, delete_data: bool, yes: bool) -> None:
     output.result(f"{name} removed{kept}")
 
 
-@click.command()
-@click.argument("name")
-@click.argument("service", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
-@click.option("--tail", default=100, show_default=True, help="How many lines back.")
-@click.option("--since", help="From when, such as 10m or 2026-11-20T08:00:00.")
-@context.with_site
-def logs(
-    loaded: LoadedSite, name: str, service: str | None, follow: bool, tail: int, since: str | None
-) -> None:
-    """Show what an app's services write. NAME may be one of the platform's own, such as proxy."""
-    from ronron.plan.inside import log_lines
-
-    with _app_session(loaded, name, progress=False) as session:
-        for line in log_lines(session, name, service, follow=follow, tail=tail, since=since):
-            output.result(line)
-
-
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.option("--service", help="Which of its services; default: the one that answers the domain.")

@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "deploy": ("ronron.cli.deploy:deploy", "Add an app, or update it, and wait for it."),
         "remove": ("ronron.cli.app:remove", "Remove an app; its data is kept."),
         "list": ("ronron.cli.app:list_apps", "List the apps."),
-        "logs": ("ronron.cli.app:logs", "Show what an app writes."),
+        "logs": ("ronron.cli.logs:logs", "Show log lines of apps, requests and servers."),
         "shell": ("ronron.cli.app:shell", "Open a shell in an app's container."),
         "restart": ("ronron.cli.app:restart", "Restart an app's services."),
         "upgrade": ("ronron.cli.app:upgrade", "Move an app to its recipe's newer version."),

@@ -27,8 +27,9 @@ from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
 from ronron.servers.copying.aside import Kept
 from ronron.servers.names import lookup
-from ronron.servers.provision.model import StorageAccess
+from ronron.servers.provision.model import LogAccess, StorageAccess
 from ronron.servers.provision.run import apply_provisioning
+from ronron.site.logs import STORES, store_of
 from ronron.site.models import App
 from ronron.site.vault import Secrets, generate
 from ronron.swarm import (
@@ -126,6 +127,7 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
             access(session),
             report,
             storage=storage_access(session),
+            logs=log_access(session),
         )
         _raise(list(result.failures))
         if site.docker.autolock:  # Docker may have restarted
@@ -167,6 +169,18 @@ def storage_access(session: Session) -> StorageAccess:
     if session.loaded.site.storage.shared == "glusterfs" and not session.vault.exists(name):
         session.vault.write(name, certificates.storage_certificate())
     return certificates.storage_access(session.vault)
+
+
+def log_access(session: Session) -> LogAccess:
+    """What lets the servers write to the log store; its certificates are made with the store."""
+    store = store_of(session.loaded.apps.values())
+    if store is None:
+        return LogAccess()
+    known = session.vault.read(store.name) if session.vault.exists(store.name) else Secrets()
+    made = certificates.log_certificates().values
+    if not set(made) <= set(known.values):
+        session.vault.write(store.name, replace(known, values={**known.values, **made}))
+    return certificates.log_access(session.vault, store.name)
 
 
 def members(session: Session) -> Reality:
@@ -236,6 +250,8 @@ def make_secrets(session: Session, app: App, recipe: Recipe, missing: Iterable[s
     """The app's secrets; those that are missing are made and kept in the vault first."""
     if app.name == certificates.VAULT_NAME:
         access(session)
+    if app.recipe in STORES:
+        log_access(session)
     secrets = read_secrets(app, recipe, session.vault, deployed=False) or Secrets()
     made = {
         name: generate(rule.length, rule.alphabet)

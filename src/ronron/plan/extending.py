@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ronron.events import Report
 from ronron.plan.lock import lock
-from ronron.plan.session import Session, open_session
+from ronron.plan.session import Session, log_access, open_session
 from ronron.servers.provision.run import apply_provisioning, plan_provisioning
 from ronron.site import edit
 from ronron.swarm.certificates import VAULT_NAME, registry_access
@@ -31,7 +31,9 @@ def plan(loaded: LoadedSite, report: Report) -> ProvisioningPlan:
     with open_session(loaded, report) as session:
         names = [loaded.site.storage_server.name]
         registry = _access(session)
-        made = plan_provisioning(loaded, session.servers, registry, report, names=names)
+        made = plan_provisioning(
+            loaded, session.servers, registry, report, logs=log_access(session), names=names
+        )
     for failure in made.failures:
         raise failure
     return made
@@ -47,7 +49,9 @@ def extend(loaded: LoadedSite, disk: str, report: Report, *, erase: bool) -> Pro
         names = [loaded.site.storage_server.name]
         registry = _access(session)
         edit.extend_pool(loaded.folder, disk, erase=erase)
-        made = apply_provisioning(loaded, session.servers, registry, report, names=names)
+        made = apply_provisioning(
+            loaded, session.servers, registry, report, logs=log_access(session), names=names
+        )
         for failure in made.failures:
             raise failure
     if erase:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ronron.errors import OperatorError, RonronError, ServerError
@@ -21,10 +22,9 @@ def log_lines(
     service: str | None,
     *,
     follow: bool,
-    tail: int,
-    since: str | None,
+    since: datetime,
 ) -> Iterator[str]:
-    """What the services of `app` write (or one of them), each line with its task's name.
+    """What the services of `app` write (or one of them) since then, each line with its task's name.
 
     With `follow`, goes on until the caller stops. Raises OperatorError for an unknown service.
     """
@@ -38,9 +38,7 @@ def log_lines(
 
     def read(name: str) -> None:
         try:
-            for line in session.manager.stream(
-                logs_command(app, name, follow=follow, tail=tail, since=since)
-            ):
+            for line in session.manager.stream(logs_command(app, name, follow=follow, since=since)):
                 lines.put(line)
         except ServerError as error:
             lines.put(error)
@@ -60,18 +58,13 @@ def log_lines(
             yield item
 
 
-def logs_command(
-    app: str, service: str, *, follow: bool, tail: int, since: str | None
-) -> list[str]:
+def logs_command(app: str, service: str, *, follow: bool, since: datetime) -> list[str]:
     """The command that reads one service's output.
 
-    The proxy's is in the journal, which Docker 26 must not be asked for a number of lines.
+    Not by a number of lines: Docker 26 never ends its answer where the journal has fewer.
     """
-    if app == "proxy" and not since:
-        since = "10m"
     options = ["--follow"] if follow else []
-    options += ["--since", since] if since else []
-    options += [] if app == "proxy" else ["--tail", str(tail)]
+    options += ["--since", f"{since.timestamp():.0f}"]
     return ["docker", "service", "logs", *options, f"{app}_{service}"]
 
 

@@ -13,11 +13,13 @@ from ronron.plan.make import make, recipe_of
 from ronron.plan.model import Plan
 from ronron.plan.observe import Reality, observe, observe_swarm
 from ronron.servers.connections import Connections, connections
-from ronron.servers.provision.model import ProvisioningPlan
+from ronron.servers.provision.model import LogAccess, ProvisioningPlan
 from ronron.servers.provision.run import plan_provisioning
 from ronron.servers.runner import Runner
 from ronron.site.load import LoadedSite
+from ronron.site.logs import store_of
 from ronron.site.vault import Vault, identity_path
+from ronron.swarm import certificates
 from ronron.swarm.certificates import registry_access, storage_access
 
 
@@ -71,14 +73,21 @@ def plan(session: Session, only: Iterable[str] | None = None) -> tuple[Plan, Rea
             loaded, reality, ProvisioningPlan(), session.catalog, session.vault, only
         ), reality
     with ThreadPoolExecutor(1) as threads, step(report, "compare with the servers"):
-        certificates = registry_access(session.vault)
+        registry = registry_access(session.vault)
         storage = storage_access(session.vault)
+        logs = log_access(session)
         looking = threads.submit(
-            plan_provisioning, loaded, servers, certificates, report, storage=storage
+            plan_provisioning, loaded, servers, registry, report, storage=storage, logs=logs
         )
         reality = observe(loaded, servers, report)
         provisioning = looking.result()
     return make(loaded, reality, provisioning, session.catalog, session.vault), reality
+
+
+def log_access(session: Session) -> LogAccess:
+    """What lets the servers write to the log store; empty without one, or before it is made."""
+    store = store_of(session.loaded.apps.values())
+    return certificates.log_access(session.vault, store.name) if store else LogAccess()
 
 
 def _have_volumes(session: Session, names: Iterable[str]) -> bool:

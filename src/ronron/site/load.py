@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.site import faults, reading, security
+from ronron.site import faults, logs, reading, security
 from ronron.site.models import RESERVED_APPS, App, Site
 
 SITE_FILE = "ronron.yml"
@@ -104,6 +104,7 @@ def load_site(folder: Path) -> LoadedSite:
     if site:
         found += _domains_taken(site, apps.values())
         found += security.problems(site, apps.values())
+        found += logs.problems(apps.values())
     if site is None or found:
         raise SiteError(found)
     return LoadedSite(folder, site, apps)

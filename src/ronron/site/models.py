@@ -35,6 +35,7 @@ from ronron.site.fields import (
     Service,
     SitePath,
 )
+from ronron.site.logs import AppLogs, Logs
 from ronron.site.security import Firewall, Hardening, Port
 from ronron.site.storage import Storage
 from ronron.site.volumes import VolumeSettings
@@ -220,6 +221,7 @@ class Site(Model):
     alerts: Alerts = Field(
         default=Alerts(), description="From when on something is wrong, and who is told."
     )
+    logs: Logs = Field(default=Logs(), description="How long log lines are kept.")
     playbooks: Annotated[tuple[SitePath, ...], Field(strict=False)] = Field(
         default=(), description="Ansible playbooks in the site, run after provisioning."
     )
@@ -371,6 +373,7 @@ class App(Model):
     headers: Headers = Field(default=Headers(), description="Headers of the app's answers.")
     access: Access = Field(default=Access(), description="Who may reach the app.")
     traffic: Traffic = Field(default=Traffic(), description="What the proxy lets through.")
+    logs: AppLogs = Field(default=AppLogs(), description="What is kept of the app's requests.")
     encrypted: bool = Field(
         default=False,
         description="Encrypt the app's own networks between servers where the site's are not.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from ronron.errors import Problem
-from ronron.site import values
+from ronron.site import logs, values
 from ronron.site.fields import Model, Name
 
 if TYPE_CHECKING:
@@ -194,7 +194,12 @@ def declared_ports(site: Site, apps: Mapping[str, App]) -> dict[str, tuple[Decla
     An app's ports are declared for all servers, since any may run it.
     """
     return {
-        server.name: (*_own(site, server), *_added(site, server), *_of_apps(apps))
+        server.name: (
+            *_own(site, server),
+            *_store(site, server, apps),
+            *_added(site, server),
+            *_of_apps(apps),
+        )
         for server in site.servers.values()
     }
 
@@ -217,6 +222,12 @@ def _own(site: Site, server: Server) -> Iterator[DeclaredPort]:
         yield DeclaredPort("esp", 0, 0, (SERVERS,), "encrypted networks between the servers")
     for protocol, first, last, why in _storage(site, server):
         yield DeclaredPort(protocol, first, last, (SERVERS,), why)
+
+
+def _store(site: Site, server: Server, apps: Mapping[str, App]) -> Iterator[DeclaredPort]:
+    """The log store's port, where there is one."""
+    if server.name == site.manager.name and logs.store_of(apps.values()):
+        yield _port("tcp", logs.PORT, (SERVERS,), "the site's log store")
 
 
 def _storage(site: Site, server: Server) -> Iterator[tuple[Literal["tcp", "udp"], int, int, str]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ronron.catalog.render import REGISTRY
 from ronron.servers.gluster import CERTIFICATE_NAME
-from ronron.servers.provision.model import RegistryAccess, StorageAccess
+from ronron.servers.provision.model import LogAccess, RegistryAccess, StorageAccess
+from ronron.servers.shipping import HOST
 from ronron.site.secret import Secret
 from ronron.site.vault import Secrets, Vault
 
@@ -41,6 +42,23 @@ def registry_certificates() -> Secrets:
         host = REGISTRY.partition(":")[0] if server else "ronron registry client"
         certificate = _certificate(host, key, authority, root, server=server)
         values |= {f"{name}_cert": _pem(certificate), f"{name}_key": _key_pem(key)}
+    return Secrets({name: Secret(value) for name, value in values.items()})
+
+
+def log_certificates() -> Secrets:
+    """Make an authority, a certificate for the log store's gate, and the servers' one (PEM)."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    authority = ec.generate_private_key(ec.SECP256R1())
+    root = _certificate("ronron logs authority", authority, authority, None, server=None)
+    values = {"authority": _pem(root)}
+    for name, server in (("gate", True), ("shipper", False)):
+        key = ec.generate_private_key(ec.SECP256R1())
+        host = HOST if server else "ronron log shipper"
+        values[name] = _pem(_certificate(host, key, authority, root, server=server))
+        values[f"{name}_key"] = _key_pem(key)
+    # HAProxy reads both from one file. Nobody needs the authority's key again.
+    values["gate"] += values.pop("gate_key")
     return Secrets({name: Secret(value) for name, value in values.items()})
 
 
@@ -137,6 +155,16 @@ def storage_access(vault: Vault) -> StorageAccess:
     """
     values = vault.read(STORAGE_VAULT).values if vault.exists(STORAGE_VAULT) else {}
     return StorageAccess(**{name: value.reveal() for name, value in values.items()})
+
+
+def log_access(vault: Vault, app: str) -> LogAccess:
+    """What provisioning puts on every server so that it may write to the log store `app`.
+
+    Before the certificates are made its contents are empty: enough to plan with.
+    """
+    values = vault.read(app).values if vault.exists(app) else {}
+    names = ("authority", "shipper", "shipper_key")
+    return LogAccess(*(values[name].reveal() if name in values else "" for name in names))
 
 
 def registry_access(vault: Vault) -> RegistryAccess:

@@ -12,8 +12,10 @@ END = "# ronron: end"
 POOLS = ("172.24.0.0/14", "172.28.0.0/14", "192.168.128.0/17", "10.192.0.0/12")
 """Private networks that Docker's bridges may take their /24 from; the first free one is used."""
 
-LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
-"""A container's log takes at most 30 MB, whatever it writes."""
+LOG_OPTIONS = {
+    "labels": "com.docker.swarm.service.name,com.docker.swarm.task.name",
+}
+"""What the journal has of a container's lines beside its name: its service and task."""
 
 Hosts = Sequence[tuple[str, Sequence[str]]]
 
@@ -61,14 +63,14 @@ def _without(line: str, names: set[str]) -> str | None:
 def daemon_json(subnet: str, addresses: Iterable[str], *, no_new_privileges: bool = True) -> str:
     """`/etc/docker/daemon.json`.
 
-    Logs are JSON files that are rotated: `docker service logs` and log collectors read them.
+    Containers log to the journal: `docker service logs`, fail2ban and the log shipper read there.
     Bridges take their networks clear of the site's `subnet` and of the servers' addresses. With
     `no_new_privileges` a program in a container has the rights of who started it, at most: a swarm
     knows that setting of the daemon alone, and none of a service.
     """
     settings = {
         "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
-        "log-driver": "json-file",
+        "log-driver": "journald",
         "log-opts": LOG_OPTIONS,
         "no-new-privileges": no_new_privileges,
     }

@@ -1,8 +1,8 @@
 """Runs on a server every few minutes: writes figures that only root can read for Prometheus.
 
 Stands alone: Python 3.9 and its standard library. It writes `server.prom` in the folder of metrics:
-upgrades that wait, whether a reboot is needed, bans of the last ten minutes; and on the manager the
-last drill of each app.
+upgrades that wait, whether a reboot is needed, bans of the last ten minutes, log lines that wait;
+and on the manager the last drill of each app.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 METRICS = Path("/var/lib/ronron/metrics")
 DRILLS = Path("/var/lib/ronron/drills.json")
 BANS = Path("/var/lib/fail2ban/fail2ban.sqlite3")
+SPOOL = Path("/var/spool/rsyslog/ronron")
 LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/dpkg/status"))
 REBOOT = (Path("/run/reboot-required"), Path("/var/run/reboot-required"))
 PERIOD = 600
@@ -51,6 +52,12 @@ def bans(path: Path, now: float) -> Iterator[str]:
     except sqlite3.Error:
         return
     yield f"server_bans_recent {found[0]}"
+
+
+def spooled(folder: Path) -> Iterator[str]:
+    """How many bytes of log lines wait for the site's store, on a server that sends them."""
+    if folder.is_dir():
+        yield f"server_logs_waiting_bytes {sum(path.stat().st_size for path in folder.iterdir())}"
 
 
 def drills(text: str) -> Iterator[str]:
@@ -87,6 +94,7 @@ def main() -> None:
         *counted,
         f"server_reboot_required {int(any(path.exists() for path in REBOOT))}",
         *bans(BANS, time.time()),
+        *spooled(SPOOL),
         *drills(_read(DRILLS)),
     ]
     new = path.with_suffix(".new")

@@ -50,6 +50,15 @@ class StorageAccess:
 
 
 @dataclass(frozen=True)
+class LogAccess:
+    """What lets a server write to the site's log store: PEM texts, the key never shown."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class File:
     """A file of root's; the content of a `secret` one is shown nowhere.
 

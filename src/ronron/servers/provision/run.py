@@ -14,17 +14,18 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from ronron.errors import ServerError
 from ronron.events import Event, Report, State, ignore
-from ronron.servers import gluster
+from ronron.servers import gluster, shipping
 from ronron.servers.check import UnfitServer
 from ronron.servers.connections import Connections
 from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
-from ronron.servers.provision import monitored
+from ronron.servers.provision import journal, monitored
 from ronron.servers.provision.model import (
     Change,
     Declared,
+    LogAccess,
     Part,
     Pool,
     ProvisioningPlan,
@@ -33,6 +34,7 @@ from ronron.servers.provision.model import (
 )
 from ronron.servers.ssh import SshRunner
 from ronron.servers.storage import nfs, pool
+from ronron.site.logs import store_of
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
@@ -42,6 +44,7 @@ MANAGER_PACKAGES = ("openssh-client", "python3-venv")
 """What the manager needs so that ronron can be carried to it."""
 
 NO_STORAGE = StorageAccess()
+NO_LOGS = LogAccess()
 
 
 def plan_provisioning(
@@ -51,15 +54,16 @@ def plan_provisioning(
     report: Report = ignore,
     *,
     storage: StorageAccess = NO_STORAGE,
+    logs: LogAccess = NO_LOGS,
     names: Iterable[str] | None = None,
 ) -> ProvisioningPlan:
     """What provisioning would change on all servers of the site, or on those named.
 
     `registry` is the servers' access to the site's registry, which the first manager hosts,
-    `storage` that to its distributed storage.
+    `storage` that to its distributed storage, `logs` that to its log store.
     Nothing is written. One server that fails hides no other.
     """
-    return _provision(loaded, connections, registry, storage, report, names, apply=False)
+    return _provision(loaded, connections, registry, (storage, logs), report, names, apply=False)
 
 
 def apply_provisioning(
@@ -69,10 +73,11 @@ def apply_provisioning(
     report: Report = ignore,
     *,
     storage: StorageAccess = NO_STORAGE,
+    logs: LogAccess = NO_LOGS,
     names: Iterable[str] | None = None,
 ) -> ProvisioningPlan:
     """Make the changes of `plan_provisioning`, and return them with the servers that failed."""
-    return _provision(loaded, connections, registry, storage, report, names, apply=True)
+    return _provision(loaded, connections, registry, (storage, logs), report, names, apply=True)
 
 
 def declare(
@@ -80,6 +85,7 @@ def declare(
     addresses: Mapping[str, str],
     registry: RegistryAccess | None,
     storage: StorageAccess = NO_STORAGE,
+    logs: LogAccess = NO_LOGS,
 ) -> dict[str, Declared]:
     """What every server of the site shall be, by name.
 
@@ -95,6 +101,13 @@ def declare(
         (addresses.get(name, ""), _names(server, registry if name == first else None))
         for name, server in site.servers.items()
     )
+    store = store_of(loaded.apps.values())
+    if store is not None:
+        hosts = tuple(
+            (at, (*named, shipping.HOST) if name == first else named)
+            for name, (at, named) in zip(site.servers, hosts, strict=True)
+        )
+    kept = journal.part(site.logs.retention.shortest)
     return {
         name: Declared(
             server=name,
@@ -105,7 +118,11 @@ def declare(
             no_new_privileges=site.docker.no_new_privileges,
             registry=registry,
             packages=_packages(site, server),
-            part=monitored.part() + _shared(site, name, storage, addresses) + closed,
+            part=kept
+            + monitored.part()
+            + shipping.part(name, loaded.apps.values(), logs)
+            + _shared(site, name, storage, addresses)
+            + closed,
             pool=_pool(site) if name == site.storage_server.name else None,
         )
         for name, server in site.servers.items()
@@ -160,7 +177,7 @@ def _provision(
     loaded: LoadedSite,
     connections: Connections,
     registry: RegistryAccess | None,
-    storage: StorageAccess,
+    shared: tuple[StorageAccess, LogAccess],
     report: Report,
     names: Iterable[str] | None,
     *,
@@ -171,7 +188,7 @@ def _provision(
     with _worker() as worker:  # it loads pyinfra while the connections are made
         failures: dict[str, ServerError] = dict(connections.open(wanted))
         runners = {name: connections[name] for name in wanted if name not in failures}
-        declared = declare(loaded, _addresses(loaded), registry, storage)
+        declared = declare(loaded, _addresses(loaded), registry, *shared)
         for kind, value in worker(_order(declared, runners, apply)) if runners else ():
             if kind == "steps":
                 changes[value["server"]] = [_change(one) for one in value["changes"]]

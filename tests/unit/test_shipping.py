@@ -1,0 +1,197 @@
+"""What sends log lines: rsyslog's configuration, read by rsyslog itself; addresses; the store."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ronron.errors import SiteError
+from ronron.servers import addresses, shipping
+from ronron.servers.defend.fail2ban import TAG
+from ronron.servers.provision import journal
+from ronron.servers.provision.model import LogAccess
+from ronron.site.load import load_site
+from ronron.site.logs import Retention, days, store_of
+from ronron.site.models import App, Site
+from ronron.site.security import SERVERS, declared_ports
+from ronron.swarm.certificates import log_certificates
+
+MODULES = Path("/usr/local/lib/rsyslog")
+ACCESS = LogAccess("ca", "certificate", "key")
+SITE = Site.model_validate(
+    {
+        "name": "cats",
+        "domain": "example.org",
+        "contact": "cat@example.org",
+        "servers": {"one": {"address": "192.0.2.1", "roles": ["manager"]}, "two": {}},
+    }
+)
+
+
+def app(name: str, recipe: str = "hello", how: str = "whole") -> App:
+    return App.model_validate({"name": name, "recipe": recipe, "logs": {"addresses": how}})
+
+
+STORE = app("logs", "logs")
+
+
+@pytest.mark.skipif(
+    shutil.which("rsyslogd") is None or not MODULES.is_dir(),
+    reason="needs rsyslogd: scripts/interpreters",
+)
+@pytest.mark.parametrize("how", ["whole", "truncated", "hashed"])
+def test_rsyslog_takes_the_configuration(tmp_path: Path, how: str) -> None:
+    for name in ("ca.pem", "client.pem", "client.key"):
+        (tmp_path / name).touch()
+    text = shipping.configuration("one", [STORE, app("blog", how=how), app("wiki")])
+    for folder in (shipping.FOLDER, shipping.SPOOL):
+        text = text.replace(folder, str(tmp_path))
+    file = tmp_path / "shipper.conf"
+    file.write_text(text)
+    argv = ["rsyslogd", "-N1", "-M", str(MODULES), "-f", str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    file.write_text(text.replace("imjournal", "imnothing"))
+    assert subprocess.run(argv, capture_output=True, timeout=30).returncode != 0
+
+
+def test_the_proxys_lines_are_those_that_fail2ban_reads() -> None:
+    text = shipping.configuration("one", [STORE])
+    assert f'$!CONTAINER_TAG == "{TAG}"' in text
+    assert "mmexternal" not in text
+    assert text.count("stop\n") == 2
+    assert set(re.findall(r'server="(https:\S+)"', text)) == {
+        f"https://logs.ronron.internal:9428/{kind}" for kind in ("access", "app", "system")
+    }
+
+
+def test_addresses_of_some_apps_are_shortened_and_the_others_left() -> None:
+    apps = [STORE, app("blog", how="truncated"), app("forum", how="hashed"), app("wiki")]
+    text = shipping.configuration("one", apps)
+    assert 'if $.app == ["blog"] then' in text
+    assert 'if $.app == ["forum"] then' in text
+    assert "wiki" not in text
+    # Every way that is not shortened comes last, and nothing sends the whole line.
+    assert text.index("addresses.py truncated") < text.index("set $!client = $.line!ClientHost")
+    assert "ClientAddr" not in text
+
+
+def test_a_site_without_a_store_sends_nothing() -> None:
+    part = shipping.part("one", [app("blog")], ACCESS)
+    assert (part.files, part.services, part.stopped) == ((), (), (shipping.SERVICE,))
+    part = shipping.part("one", [STORE], ACCESS)
+    assert part.services == (shipping.SERVICE,)
+    secret = {file.path: file.mode for file in part.files if file.secret}
+    assert secret[f"{shipping.FOLDER}/client.key"] == 0o600
+    assert all(file.service == shipping.SERVICE for file in part.files)
+
+
+@pytest.mark.parametrize(
+    ("address", "short"),
+    [
+        ("192.0.2.77", "192.0.2.0"),
+        ("2001:db8:1:2::7", "2001:db8:1::"),
+        ("2001:db8::7", "2001:db8::"),
+        ("::ffff:192.0.2.77", "192.0.2.0"),
+    ],
+)
+def test_an_address_becomes_its_network(address: str, short: str) -> None:
+    assert addresses.truncated(address) == short
+
+
+def test_a_hash_is_the_same_for_a_day_and_another_one_on_the_next() -> None:
+    hashed = addresses.Hashed()
+    first = hashed("192.0.2.77", "2026-11-27")
+    assert re.fullmatch("[0-9a-f]{16}", first)
+    assert hashed("192.0.2.77", "2026-11-27") == first
+    assert hashed("192.0.2.78", "2026-11-27") != first
+    assert hashed("192.0.2.77", "2026-11-28") != first
+    assert addresses.Hashed()("192.0.2.77", "2026-11-27") != first
+
+
+@pytest.mark.parametrize("how", addresses.HOW)
+def test_the_program_answers_each_line_and_never_with_the_address(how: str) -> None:
+    lines = ['{"ClientHost":"192.0.2.77"}', '{"ClientHost":"nobody"}', "no JSON", "7"]
+    done = subprocess.run(
+        [sys.executable, str(addresses.__file__), how],
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    told = [json.loads(line)["$!"]["client"] for line in done.stdout.splitlines()]
+    assert len(told) == len(lines)
+    assert told[0] not in ("", "192.0.2.77")
+    assert told[1:] == ["", "", ""]
+
+
+def test_the_journal_keeps_nothing_longer_than_any_store() -> None:
+    retention = Retention.model_validate({"access": "3w", "app": "1y"})
+    assert retention.shortest == 21
+    (file,) = journal.part(retention.shortest).files
+    assert "MaxRetentionSec=21day\n" in file.content
+    assert "RateLimitBurst=0\n" in file.content
+    assert [days(text) for text in ("1d", "2w", "1y")] == [1, 14, 365]
+
+
+@pytest.mark.parametrize("text", ["0d", "30", "5m", "d", "1d2h", "-1d"])
+def test_a_retention_is_a_number_of_days_weeks_or_years(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ronron.yml").write_text(
+        "name: cats\ndomain: example.org\ncontact: cat@example.org\n"
+        f'logs: {{retention: {{app: "{text}"}}}}\n'
+    )
+    with pytest.raises(SiteError) as caught:
+        load_site(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.remedy) == (
+        "logs.retention.app",
+        "days, weeks or years: 30d, 2w",
+    )
+
+
+def test_a_site_has_one_store(tmp_path: Path) -> None:
+    (tmp_path / "ronron.yml").write_text(
+        "name: cats\ndomain: example.org\ncontact: cat@example.org\n"
+    )
+    (tmp_path / "apps").mkdir()
+    for name in ("elastic", "logs"):
+        (tmp_path / "apps" / f"{name}.yml").write_text(f"recipe: {name}\n")
+    with pytest.raises(SiteError) as caught:
+        load_site(tmp_path)
+    assert [(one.file, one.message) for one in caught.value.problems] == [
+        ("apps/logs.yml", "elastic is the site's log store already")
+    ]
+
+
+def test_the_stores_port_is_open_to_servers_alone_while_there_is_one() -> None:
+    def ports(*apps: App) -> dict[str, list[tuple[str, ...]]]:
+        found = declared_ports(SITE, {one.name: one for one in apps})
+        return {
+            name: [port.sources for port in ports if port.covers("tcp", 9428)]
+            for name, ports in found.items()
+        }
+
+    assert ports(app("blog")) == {"one": [], "two": []}
+    assert ports(app("blog"), STORE) == {"one": [(SERVERS,)], "two": []}
+    assert store_of([app("blog"), STORE]) == STORE
+
+
+def test_the_certificates_are_of_one_authority_whose_key_is_gone() -> None:
+    from cryptography import x509
+
+    made = {name: value.reveal() for name, value in log_certificates().values.items()}
+    assert set(made) == {"authority", "gate", "shipper", "shipper_key"}
+    authority = x509.load_pem_x509_certificate(made["authority"].encode())
+    for name in ("gate", "shipper"):
+        one = x509.load_pem_x509_certificate(made[name].encode())
+        one.verify_directly_issued_by(authority)
+    assert "PRIVATE KEY" in made["gate"]
+    names = x509.load_pem_x509_certificate(made["gate"].encode()).extensions
+    found = names.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert found.get_values_for_type(x509.DNSName) == [shipping.HOST]
