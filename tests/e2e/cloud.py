@@ -122,6 +122,17 @@ def page(operator: Operator, name: str) -> str:
     return out
 
 
+def sql(operator: Operator, statement: str, app: str = "blog", user: str = "ghost") -> str:
+    """What the app's MariaDB answers to a statement: the database is called as its user."""
+    login = f"MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user={user} --host=db"
+    words = ("sh", "-c", f"{login} --batch --skip-column-names {user}")
+    # On standard input: the statement is no argument.
+    process = operator.start("shell", app, "--service", "db", *words, stdin=statement)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
 def version_of(operator: Operator, service: str) -> int:
     """The version of a service's specification in the swarm: it grows with each update."""
     found = operator.on("manager", "docker", "service", "inspect", service)

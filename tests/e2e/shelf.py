@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import Any
 
+from e2e import cloud
 from e2e.cloud import Operator
 
 VOLUME = "/srv/ronron/volumes/shelf/content"
@@ -32,12 +33,7 @@ def snapshots(operator: Operator, app: str = "shelf") -> list[str]:
 
 def sql(operator: Operator, statement: str, app: str = "shelf") -> str:
     """Run a statement in the app's database; what it printed."""
-    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=shelf --host=db"
-    words = ("sh", "-c", f"{login} --batch --skip-column-names shelf")
-    process = operator.start("shell", app, "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.strip()
+    return cloud.sql(operator, statement, app, "shelf")
 
 
 def title(operator: Operator, app: str = "shelf") -> str:

@@ -16,25 +16,16 @@ from typing import Any
 import pytest
 
 from e2e import shelf
-from e2e.cloud import REPOSITORY, Operator, answers, configure, eventually
+from e2e.cloud import REPOSITORY, Operator, answers, configure, eventually, sql
 from e2e.shelf import CONTENT, HEALTH, VOLUME, back_up, is_there, snapshots, title, upload, write
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("shelf")]
 BLOG = "/srv/ronron/volumes/blog/content"
 
 
-def blog_sql(operator: Operator, statement: str) -> str:
-    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db"
-    words = ("sh", "-c", f"{login} --batch --skip-column-names ghost")
-    process = operator.start("shell", "blog", "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.strip()
-
-
 def post(operator: Operator, words: str) -> None:
     """Give the blog a title; an author's post is a row of its database like this one."""
-    blog_sql(operator, f"UPDATE settings SET value = '{words}' WHERE `key` = 'title'")  # noqa: S608
+    sql(operator, f"UPDATE settings SET value = '{words}' WHERE `key` = 'title'")  # noqa: S608
 
 
 def picture(operator: Operator, name: str) -> str:
@@ -61,7 +52,7 @@ def test_a_restore_brings_back_what_was_there_and_nothing_that_came_later(
     out, _ = kept.ronron("restore", "blog", "--yes", "--json")
     done = json.loads(out)
     assert (done["volumes"], done["databases"]) == (["content"], ["db"])
-    assert blog_sql(kept, "SELECT value FROM settings WHERE `key` = 'title'") == "Before"
+    assert sql(kept, "SELECT value FROM settings WHERE `key` = 'title'") == "Before"
     assert shelf.digest(kept, f"{BLOG}/images/before.bin") == before
     assert not is_there(kept, f"{BLOG}/images/after.bin")
     assert answers(kept, "blog", "/ghost/api/admin/site/")

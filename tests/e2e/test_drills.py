@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cloud import REPOSITORY, Operator, answers, eventually
+from e2e.cloud import REPOSITORY, Operator, answers, eventually, sql
 from ronron.site.vault import create_key
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("blog", "hi", "kept")]
@@ -73,12 +73,7 @@ def snapshot(kept: Operator, blog: dict[str, Any]) -> str:
     kept.on("manager", "install", "-d", "-o", "1000", "-g", "1000", str(Path(place).parent))
     kept.on("manager", "dd", "if=/dev/urandom", f"of={place}", "bs=1024", "count=300")
     kept.on("manager", "chown", "1000:1000", place)
-    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db ghost"
-    statement = f"UPDATE posts SET feature_image = '__GHOST_URL__/content/{PICTURE}' LIMIT 1"  # noqa: S608
-    words = ("shell", "blog", "--service", "db", "sh", "-c", login)
-    process = kept.start(*words, stdin=statement)  # the statement is no argument
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
+    sql(kept, f"UPDATE posts SET feature_image = '__GHOST_URL__/content/{PICTURE}' LIMIT 1")  # noqa: S608
     out, _ = kept.ronron("backup", "blog", "--json")
     made: str = json.loads(out)["snapshots"][0]["id"]
     return made

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cloud import Operator, answers, eventually
+from e2e.cloud import Operator, answers, eventually, sql
 from ronron import lab
 from ronron.engine.client import connect
 from ronron.lab import Lab
@@ -23,16 +23,6 @@ from ronron.site.yamltext import Change
 pytestmark = [pytest.mark.lab]
 VOLUMES = "/srv/ronron/volumes"
 HEALTH = "/ghost/api/admin/site/"
-
-
-def sql(operator: Operator, statement: str) -> str:
-    """What the blog's database answers."""
-    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db"
-    words = ("sh", "-c", f"{login} --batch --skip-column-names ghost")
-    process = operator.start("shell", "blog", "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.strip()
 
 
 def title(operator: Operator) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from e2e.cloud import Operator, answers, configure, eventually
+from e2e.cloud import Operator, answers, configure, eventually, sql
 from ronron import lab
 from ronron.lab.site import write_site
 
@@ -70,15 +70,6 @@ def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
         process.wait(30)
         network.remove()
         client.close()
-
-
-def sql(operator: Operator, statement: str) -> str:
-    login = "MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user=ghost --host=db"
-    words = ("sh", "-c", f"{login} --batch --skip-column-names ghost")
-    process = operator.start("shell", "blog", "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.strip()
 
 
 def test_everything_comes_back_on_new_servers(alone: Operator, far: str) -> None:
