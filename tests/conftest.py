@@ -1,7 +1,7 @@
 """Which tests stay together when several processes share the work (`pytest -n 3`).
 
 A module stays together, for the fixtures that it shares. The modules on the session's lab are in
-two parts, each with a lab of its own: one would take as long as all the rest.
+three parts, each with a lab of its own: one would take as long as all the rest.
 """
 
 from __future__ import annotations
@@ -13,22 +13,16 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 PARTS = {
-    "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers",
-              "defended", "logs", "monitoring", "secrets"),
-    "data": ("access", "audited", "backup_faults", "backups", "carried", "drills", "placement"),
+    "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers", "secrets"),
+    "data": ("access", "backup_faults", "backups", "carried", "drills", "placement"),
+    "watched": ("audited", "defended", "logs", "monitoring"),
 }  # fmt: skip
 """The modules on the session's lab: those whose tests ask for the fixture `bare`."""
 
 LONG = (
-    "e2e/test_audited.py",
-    "e2e/test_backup_faults.py",
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
-    "e2e/test_defended.py",
-    "e2e/test_drills.py",
     "e2e/test_logs.py",
-    "e2e/test_monitoring.py",
-    "e2e/test_placement.py",
 )
 """What `make test-all` runs besides: with it, two processors are busy for more than an hour."""
 
