@@ -13,7 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 PARTS = {
-    "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers", "secrets"),
+    "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers",
+              "secrets"),
     "data": ("access", "backup_faults", "backups", "carried", "drills", "placement"),
     "watched": ("audited", "defended", "logs", "monitoring"),
 }  # fmt: skip

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("hi")]
 TOLD = 180
 """Seconds within which somebody is told."""
 PROMISED = 120
-"""Those within which somebody is told that an app is down, by mail; the webhook is called beside."""
+"""Those within which somebody is told by mail that an app is down; the webhook is called beside."""
 TO = "cat@example.org"
 FOLDER = "/var/lib/ronron/metrics"
 
