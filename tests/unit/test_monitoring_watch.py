@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +200,73 @@ def test_a_channel_that_fails_keeps_no_other_from_sending(
         "email": "OSError: the site has no mail relay: set mail in ronron.yml",
         "slack": "OSError: its URL begins neither with https:// nor with http://",
     }
+
+
+class PretendedServices(HTTPServer):
+    """What Matrix, ntfy and Slack are to who calls them: each request is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Keep)
+        self.kept: list[tuple[str, str, str, bytes]] = []
+        self.status = 200
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Keep(BaseHTTPRequestHandler):
+    server: PretendedServices
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        token = self.headers.get("Authorization", "")
+        self.server.kept.append((self.command, self.path, token, body))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_PUT = do_POST
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The requests are kept."""
+
+
+@pytest.fixture
+def services() -> Iterator[PretendedServices]:
+    with PretendedServices() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_matrix_ntfy_and_slack_are_called_as_their_documentation_says(
+    services: PretendedServices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ronron.catalog.recipes.monitoring.image.watch.channels.SECRETS", tmp_path)
+    (tmp_path / "slack_url").write_text(f"{services.url}/hook\n")
+    (tmp_path / "matrix_token").write_text("m-token\n")
+    (tmp_path / "ntfy_token").write_text("n-token\n")
+    matrix = {"homeserver": f"{services.url}/", "room": "!cats:example.org"}
+    found = channels({"matrix": matrix, "ntfy": f"{services.url}/topic"}, {})
+    message = Message("blog is down", "since 08:00", False)
+    assert deliver(message, found) == {"matrix": "", "ntfy": "", "slack": ""}
+    sent = {path.split("/")[1]: (command, path, token, body)
+            for command, path, token, body in services.kept}  # fmt: skip
+    command, path, token, body = sent["_matrix"]
+    start = "/_matrix/client/v3/rooms/%21cats%3Aexample.org/send/m.room.message/"
+    assert (command, path.startswith(start), token) == ("PUT", True, "Bearer m-token")
+    assert json.loads(body) == {"msgtype": "m.text", "body": "blog is down\n\nsince 08:00"}
+    assert sent["topic"] == ("POST", "/topic", "Bearer n-token", b"since 08:00")
+    command, _, token, body = sent["hook"]
+    assert (command, token) == ("POST", "")
+    assert json.loads(body) == {"text": "*blog is down*\n```since 08:00```"}
+    services.status = 403
+    refused = deliver(message, found)
+    assert set(refused) == {"matrix", "ntfy", "slack"}
+    assert all("403" in why for why in refused.values())
