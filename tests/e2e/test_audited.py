@@ -110,3 +110,17 @@ def test_holes_are_found_and_apply_mends_what_is_declared(operator: Operator) ->
         assert "some medium or worse" in out
     assert {one["id"] for one in audit(operator)} <= explained(operator)
     assert operator.plan() == []
+
+
+def test_lynis_is_asked_where_it_is_installed(operator: Operator) -> None:
+    """On a bare server of the lab it gives 58."""
+    operator.on("worker-2", "apt-get", "install", "-y", "-q", "lynis")
+    try:
+        found = audit(operator, "--deep")
+    finally:
+        operator.on("worker-2", "apt-get", "purge", "-y", "-q", "lynis")
+        operator.on("worker-2", "sh", "-c", "rm -f /var/log/lynis*")
+    told = [one for one in found if one["id"] == "lynis-index"]
+    assert [one["where"] for one in told] == ["server worker-2"]
+    assert int(told[0]["title"].rpartition(" ")[2]) >= 68
+    assert {one["id"] for one in found} <= explained(operator), found
