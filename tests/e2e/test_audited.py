@@ -122,5 +122,5 @@ def test_lynis_is_asked_where_it_is_installed(operator: Operator) -> None:
         operator.on("worker-2", "sh", "-c", "rm -f /var/log/lynis*")
     told = [one for one in found if one["id"] == "lynis-index"]
     assert [one["where"] for one in told] == ["server worker-2"]
-    assert int(told[0]["title"].rpartition(" ")[2]) >= 68
+    assert int(told[0]["what"].rpartition(" ")[2]) >= 68
     assert {one["id"] for one in found} <= explained(operator), found
