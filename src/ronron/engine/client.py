@@ -28,10 +28,12 @@ def load() -> None:
 
 
 @contextmanager
-def connect(socket: Path | None = None, place: str = "") -> Iterator[DockerClient]:
+def connect(
+    socket: Path | None = None, place: str = "", *, seconds: int = _SECONDS
+) -> Iterator[DockerClient]:
     """Open the engine behind `socket`, or this computer's as the environment says.
 
-    `place` is what errors call it, such as `on worker-1`.
+    `place` is what errors call it, such as `on worker-1`; `seconds` is how long an answer may take.
 
     Raises RonronError when no engine answers, when the connection is lost inside the context,
     and when the engine refuses a request that the caller did not expect it to refuse.
@@ -41,7 +43,7 @@ def connect(socket: Path | None = None, place: str = "") -> Iterator[DockerClien
 
     place = place or ("on this computer" if socket is None else f"behind {socket}")
     try:
-        client = _open(socket)
+        client = _open(socket, seconds)
     except (errors.DockerException, requests.RequestException, OSError) as error:
         raise RonronError(f"no Docker engine answers {place}", remedy=_REMEDY) from error
     try:
@@ -73,13 +75,13 @@ def local_engine() -> DockerClient | None:
         return None
 
 
-def _open(socket: Path | None) -> DockerClient:
+def _open(socket: Path | None, seconds: int = _SECONDS) -> DockerClient:
     import docker
 
     if socket is None:
-        client = docker.from_env(timeout=_SECONDS)
+        client = docker.from_env(timeout=seconds)
     else:
-        client = docker.DockerClient(base_url=f"unix://{socket}", timeout=_SECONDS)
+        client = docker.DockerClient(base_url=f"unix://{socket}", timeout=seconds)
     try:
         client.ping()
     except BaseException:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 _KEY = "id_ed25519"
+REMOVE_SECONDS = 600
+"""How long the removal of a server may take: its images and volumes go with it."""
 
 
 def up(name: str = "lab", servers: int | None = None, *, report: Report = ignore) -> Lab:
@@ -81,7 +83,7 @@ def down(name: str = "lab", *, keep_images: bool = False, report: Report = ignor
     """
     check_name(name)
     key = folder(name)
-    with connect() as engine:
+    with connect(seconds=REMOVE_SECONDS) as engine:
         members = _members(engine, name)
         networks = engine.networks.list(filters={"label": f"{LABEL}={name}"})
         found = bool(members or networks or key.exists())
