@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import ssl
 import threading
@@ -20,7 +22,7 @@ from authority import Authority
 from ronron.audit import inside, ports, scan, sshd, web
 from ronron.audit.model import Finding, settle
 from ronron.catalog.guards import HEADERS
-from ronron.errors import Problem, ServerError
+from ronron.errors import Problem, RonronError, ServerError
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.audit import Accepted
@@ -120,6 +122,14 @@ def test_an_address_that_cannot_be_reached_is_known() -> None:
     assert scan.has_route("127.0.0.1")
     # A broadcast is not allowed to an ordinary socket: the kernel refuses at once.
     assert not scan.has_route("255.255.255.255")
+
+
+def test_a_computer_without_ipv6_has_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refused)
+    assert not scan.has_route("2001:db8::1")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -273,6 +283,7 @@ def container(**fields: Any) -> inside.Container:
         ({"created": "2026-01-02T03:04:05.123456789Z"}, "image-old", "medium"),
         ({"created": "2026-01-02T03:04:05Z"}, "image-old", "medium"),
         ({"created": "2026-01-02T03:04:05.123456789+01:00"}, "image-old", "medium"),
+        ({"created": "2026-01-02T03:04:05+01:00"}, "image-old", "medium"),
         ({"packages": {"libc6": ("2.41-12", "2.41-13")}}, "image-fixes-pending", "medium"),
     ],
 )
@@ -319,12 +330,53 @@ def test_the_program_looks_at_this_computer() -> None:
     assert all(isinstance(one, inside.Container) for one in seen.containers)
 
 
+def program_of(folder: Path) -> dict[str, Any]:
+    """What look.py defines, with `folder` instead of the server's."""
+    text = (Path(inside.__file__).parent / "look.py").read_text()
+    text = text.replace('ROOTS = ("/etc",', f"ROOTS = ({str(folder)!r},").partition("json.dump")[0]
+    names: dict[str, Any] = {}
+    exec(compile(text, "look.py", "exec"), names)  # noqa: S102 - our own program
+    return names
+
+
+def test_a_containers_packages_are_no_options_of_programs_here(tmp_path: Path) -> None:
+    blocks = (("libc6", "2.41-12"), ("-oDir::Bin::dpkg=/evil", "1"), ("tar", "--root=/evil"))
+    text = "\n".join(
+        f"Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
+        for name, version in blocks
+    )
+    assert program_of(tmp_path)["_installed"](text) == {"libc6": "2.41-12"}
+
+
+def test_a_containers_files_are_read_without_waiting(tmp_path: Path) -> None:
+    theirs = program_of(tmp_path)["_theirs"]
+    os.mkfifo(tmp_path / "status")
+    (tmp_path / "os-release").write_text("VERSION_CODENAME=trixie\n")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    assert theirs(tmp_path / "status") == theirs(tmp_path / "zero") == ""
+    assert theirs(tmp_path / "os-release") == "VERSION_CODENAME=trixie\n"
+
+
+def test_a_folder_that_goes_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    names = program_of(tmp_path)
+    (tmp_path / "open.key").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "open.key").chmod(0o644)
+    tmp_path.chmod(0o755)
+
+    class Walking:
+        path = os.path
+
+        @staticmethod
+        def walk(root: str) -> list[tuple[str, list[str], list[str]]]:
+            if root != str(tmp_path):
+                return []
+            return [(f"{root}/gone", [], []), (root, [], ["open.key"])]
+
+    names["os"] = Walking
+    assert [one["path"] for one in names["_secrets"]()] == [str(tmp_path / "open.key")]
+
+
 def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
-    program = (Path(inside.__file__).parent / "look.py").read_text()
-    # A folder of the test's own instead of the server's, and nobody closed it above.
-    program = program.replace('ROOTS = ("/etc",', f"ROOTS = ({str(tmp_path)!r},").partition(
-        "json.dump"
-    )[0]
     key = "-----BEGIN PRIVATE KEY-----\n"
     for name, content, mode in (
         ("open.key", key, 0o644),
@@ -340,8 +392,7 @@ def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
     (hidden / "id_ed25519").write_text(key)
     (hidden / "id_ed25519").chmod(0o644)
     tmp_path.chmod(0o755)
-    names: dict[str, Any] = {}
-    exec(compile(program, "look.py", "exec"), names)  # noqa: S102 - our own program
+    names = program_of(tmp_path)
     found = {one["path"]: one["kind"] for one in names["_secrets"]()}
     mine = {path: kind for path, kind in found.items() if path.startswith(str(tmp_path))}
     assert mine == {
@@ -368,6 +419,18 @@ def test_ssh_audits_opinion_is_read() -> None:
     assert "umac-128@openssh.com (using encrypt-and-MAC mode)" in found["ssh-warn"].evidence
     assert not any("chacha20" in one.evidence for one in found.values())
     assert sshd.command("192.0.2.7", 2222)[-2:] == ["--port=2222", "192.0.2.7"]
+
+
+def test_a_port_where_nobody_answers_is_not_taken_for_a_missing_ssh_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sshd.look("192.0.2.7", 22) is None
+    program = tmp_path / "ssh-audit"
+    program.write_text("#!/bin/sh\necho '[exception] did not receive banner'\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(RonronError, match=r"nothing from 192\.0\.2\.7, port 22"):
+        sshd.look("192.0.2.7", 22)
 
 
 FINDING = Finding("caa-missing", "low", DOMAIN, "no CAA", "none", "add one")

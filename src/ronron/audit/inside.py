@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -200,9 +201,7 @@ def _images(server: str, seen: Inside, days: int) -> Iterator[Finding]:
 
 def _time(text: str) -> datetime:
     """Docker's time, which has nine digits of a second."""
-    whole, _, rest = text.partition(".")
-    zone = rest.lstrip("0123456789") or ("" if whole.endswith("Z") else "Z")
-    return datetime.fromisoformat(whole.removesuffix("Z") + (zone or "Z"))
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", text))
 
 
 def _packages(where: str, seen: Inside) -> Iterator[Finding]:
@@ -223,7 +222,7 @@ def _packages(where: str, seen: Inside) -> Iterator[Finding]:
         yield Finding("package-lists-old", "medium", where, what, evidence, remedy)
     if seen.reboot:
         what = "a restart is pending: a new kernel or library is not used yet"
-        remedy = "ronron server drain, restart it, ronron server activate"
+        remedy = "ronron server restart --needed: drained first, one after the other"
         yield Finding("reboot-pending", "low", where, what, "/run/reboot-required", remedy)
 
 

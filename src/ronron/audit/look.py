@@ -25,6 +25,10 @@ NAMES = re.compile(
     r"^\.(htpasswd|pgpass|my\.cnf|netrc)|^acme\.json|"
     r"^(credentials|password|secret)s?(\.(txt|json|ya?ml|ini|conf|cfg))?)$"
 )
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+VERSION = re.compile(r"[0-9][A-Za-z0-9.+:~-]*")
+MOST_BYTES = 32 << 20
+"""What is read of a file that a container may have written."""
 PROGRAMS = {"site-packages", "dist-packages", "node_modules", "vendor", "overlay2"}
 PRIVATE = re.compile(rb"PRIVATE KEY|AGE-SECRET-KEY-")
 ASSIGNED = re.compile(
@@ -61,7 +65,7 @@ def _secrets() -> list[dict[str, str]]:
     found, seen = [], 0
     for root in ROOTS:
         for folder, folders, names in os.walk(root):
-            if not Path(folder).stat().st_mode & stat.S_IXOTH:
+            if not _open_to_all(folder):
                 folders[:] = []  # Nobody else gets in here.
                 continue
             folders[:] = [one for one in folders if one not in PROGRAMS]
@@ -74,6 +78,13 @@ def _secrets() -> list[dict[str, str]]:
                 if NAMES.search(name) and (kind := _readable(path)):
                     found.append({"path": str(path), "kind": kind})
     return found
+
+
+def _open_to_all(folder: str) -> bool:
+    try:
+        return bool(Path(folder).stat().st_mode & stat.S_IXOTH)
+    except OSError:
+        return False  # It went meanwhile.
 
 
 def _readable(path: Path) -> str:
@@ -136,17 +147,41 @@ def _containers() -> list[dict[str, Any]]:
     return found
 
 
+def _theirs(path: str) -> str:
+    """The text of a file that a container may have written: no pipe is waited for, and no device
+    is read to its end."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return ""
+            return file.read(MOST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def _packages(process: int) -> dict[str, str]:
     """Debian packages in a container of this server's own release, by name: versions."""
     root = f"/proc/{process}/root"
-    here, there = (_release(_text(path)) for path in ("/etc/os-release", root + "/etc/os-release"))
-    if not there or here != there:
+    there = _release(_theirs(root + "/etc/os-release"))
+    if not there or _release(_text("/etc/os-release")) != there:
         return {}
+    return _installed(_theirs(root + "/var/lib/dpkg/status"))
+
+
+def _installed(text: str) -> dict[str, str]:
+    """The packages that a file of dpkg's tells, by name: versions.
+
+    Both become arguments of programs here: what is no name or version is left out.
+    """
     found = {}
-    for block in _text(root + "/var/lib/dpkg/status").split("\n\n"):
+    for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line[:40])
-        if fields.get("Status") == "install ok installed":
-            found[fields["Package"]] = fields["Version"]
+        name, version = fields.get("Package", ""), fields.get("Version", "")
+        if fields.get("Status") != "install ok installed":
+            continue
+        if PACKAGE.fullmatch(name) and VERSION.fullmatch(version):
+            found[name] = version
     return found
 
 
@@ -160,7 +195,7 @@ def _candidates(containers: list[dict[str, Any]]) -> None:
     names = sorted({name for one in containers for name in one["packages"]})
     newest: dict[str, str] = {}
     name = ""
-    for line in _output("apt-cache", "-q", "policy", *names).splitlines() if names else ():
+    for line in _output("apt-cache", "-q", "policy", "--", *names).splitlines() if names else ():
         if line and not line.startswith(" "):
             name = line.rstrip(":")
         elif line.startswith("  Candidate: "):

@@ -69,7 +69,7 @@ def connections_at_once(scans: int) -> int:
 
 def has_route(address: str) -> bool:
     """Whether this computer can send anything to `address`: many have no IPv6."""
-    with _socket(address, socket.SOCK_DGRAM) as probe, suppress(OSError):
+    with suppress(OSError), _socket(address, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))
         return True
     return False

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ronron.audit.model import Finding
+from ronron.errors import RonronError
 from ronron.site.audit import Severity
 
 SECONDS = 60.0
@@ -22,7 +23,10 @@ def command(address: str, port: int) -> list[str]:
 
 
 def look(address: str, port: int) -> dict[str, Any] | None:
-    """What ssh-audit says; None where it is not installed, or nothing answers."""
+    """What ssh-audit says; None where it is not installed.
+
+    Raises RonronError when it says nothing, such as of a port where nobody answers.
+    """
     if shutil.which("ssh-audit") is None:
         return None
     try:
@@ -31,8 +35,10 @@ def look(address: str, port: int) -> dict[str, Any] | None:
         )
         said: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
-    return said if "kex" in said else None
+        said = {}
+    if "kex" not in said:
+        raise RonronError(f"ssh-audit learned nothing from {address}, port {port}")
+    return said
 
 
 def findings(server: str, said: Mapping[str, Any]) -> Iterator[Finding]:
