@@ -111,3 +111,12 @@ def test_an_attempt_that_was_cut_off_is_undone_before_the_next(server: Server) -
     server.attempt({str(server.rules): "new"})
     guard.undo()
     assert server.rules.read_text() == "old"
+
+
+def test_without_a_way_back_nothing_is_kept(server: Server) -> None:
+    settings = server.folder / "00-ronron.conf"
+    server.refuses = "systemd-run"
+    with pytest.raises(SystemExit):
+        server.attempt({str(settings): "AllowUsers nobody\n"})
+    assert not settings.exists()
+    assert not guard.STATE.exists()

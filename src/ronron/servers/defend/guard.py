@@ -91,11 +91,11 @@ def attempt(seconds: int) -> None:
             write(path, text)
         STATE.unlink()
         raise
-    run(
-        *("systemd-run", "--quiet", f"--unit={UNIT}", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=100ms", sys.executable, __file__, "undo"),
-    )
     try:
+        run(
+            *("systemd-run", "--quiet", f"--unit={UNIT}", f"--on-active={seconds}"),
+            *("--timer-property=AccuracySec=100ms", sys.executable, __file__, "undo"),
+        )
         load(new)
     except BaseException:
         undo()
