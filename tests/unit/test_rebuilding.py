@@ -9,7 +9,8 @@ from ronron.backup.restic import Snapshot
 from ronron.errors import RonronError
 from ronron.events import Event, State
 from ronron.plan.backups import Failed
-from ronron.plan.rebuilding import Rebuilt, Report, _Phases, waves
+from ronron.plan.rebuilding import PENDING, Rebuilt, Report, _Pending, _Phases, waves
+from ronron.servers.recording import RecordingRunner
 from ronron.site.load import load_site
 
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\n"
@@ -62,3 +63,16 @@ def test_the_report_says_which_snapshot_each_app_runs() -> None:
         "platform_seconds": 31.0,
         "seconds": 118.0,
     }  # fmt: skip
+
+
+def test_an_app_that_was_taken_out_meanwhile_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "ronron.yml").write_text(
+        SITE + "servers: {one: {address: 192.0.2.1, roles: [manager]}}\n"
+    )
+    (tmp_path / "apps").mkdir()
+    for name in ("blog", "wiki"):
+        (tmp_path / "apps" / f"{name}.yml").write_text("recipe: hello\n")
+    manager = RecordingRunner("one", {f"cat {PENDING}": b'["games", "wiki"]'})
+    pending = _Pending(manager, load_site(tmp_path).apps)
+    pending.begin(["blog"])
+    assert pending.apps == ("wiki", "blog")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from ronron.plan.lock import lock
 from ronron.plan.restoring import restore_now
 from ronron.plan.session import Session, plan
 from ronron.servers.carry.manager import STATE
+from ronron.servers.runner import Runner
 from ronron.site.load import LoadedSite
 from ronron.swarm import state
 from ronron.swarm.engines import engine_of
@@ -100,7 +101,7 @@ def rebuild(session: Session, *, seconds: float) -> Report:
         apply.apps(session, bare, reality, seconds=seconds)
         platform = time.monotonic() - began - servers
         newest = {one.app: one for one in restic(session).snapshots()}
-        pending = _Pending(session)
+        pending = _Pending(session.manager, session.loaded.apps)
         pending.begin(name for name in session.loaded.apps if name not in _deployed(session))
         left = tuple(name for name in session.loaded.apps if name not in pending.apps)
 
@@ -179,8 +180,9 @@ def _deploy(session: Session, name: str, seconds: float) -> None:
 class _Pending:
     """The apps that are still to come back, kept in a file on the manager."""
 
-    def __init__(self, session: Session) -> None:
-        self._manager = session.manager
+    def __init__(self, manager: Runner, declared: Collection[str]) -> None:
+        self._manager = manager
+        self._declared = declared
         self._writing = Lock()
         self.apps: tuple[str, ...] = ()
         self._left: set[str] = set()
@@ -189,7 +191,9 @@ class _Pending:
         """Take what an interrupted rebuild left, and the apps that are `missing`."""
         found = self._manager.run(["cat", PENDING], check=False)
         before = json.loads(found.text) if found.status == 0 and found.text else []
-        self.apps = tuple(dict.fromkeys((*before, *missing)))
+        # What was taken out of the site since then is not waited for.
+        declared = (name for name in before if name in self._declared)
+        self.apps = tuple(dict.fromkeys((*declared, *missing)))
         self._left = set(self.apps)
         self._write()
 
