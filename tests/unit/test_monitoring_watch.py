@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -270,3 +271,27 @@ def test_matrix_ntfy_and_slack_are_called_as_their_documentation_says(
     refused = deliver(message, found)
     assert set(refused) == {"matrix", "ntfy", "slack"}
     assert all("403" in why for why in refused.values())
+
+
+def test_a_channel_that_answers_nonsense_is_told_without_its_url(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ronron.catalog.recipes.monitoring.image.watch.channels.SECRETS", tmp_path)
+    (tmp_path / "slack_url").write_text("https://hooks.example.org/services/T0 hush\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"tuna\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        (tmp_path / "webhook_url").write_text(f"http://127.0.0.1:{server.getsockname()[1]}/hush")
+        result = deliver(Message("s", "t", False), channels({}, {}))
+        thread.join()
+    assert {name: why.partition(":")[0] for name, why in result.items()} == {
+        "slack": "InvalidURL",
+        "webhook": "BadStatusLine",
+    }
+    assert "hush" not in str(result)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import smtplib
@@ -73,6 +74,9 @@ def deliver(message: Message, found: dict[str, Send]) -> dict[str, str]:
     for name, send in found.items():
         try:
             send(message)
+        except http.client.HTTPException as error:
+            # Its text may be the URL, which is a secret.
+            result[name] = f"{type(error).__name__}: no answer in HTTP, or no URL"
         except (OSError, smtplib.SMTPException, ValueError) as error:
             result[name] = f"{type(error).__name__}: {error}"
         else:

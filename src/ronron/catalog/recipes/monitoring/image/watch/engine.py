@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import urllib.parse
@@ -29,7 +30,7 @@ def last_lines(service: str, count: int) -> list[str]:
     path = f"/services/{urllib.parse.quote(service, safe='')}/logs?stdout=1&stderr=1&tail={count}"
     try:
         return unframed(_fetch(path))[-count:]
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return []
 
 
