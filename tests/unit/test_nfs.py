@@ -87,10 +87,13 @@ def exported(declared: Declared, changed: float) -> list[tuple[str, ...]]:
 DECLARED_MASTER = replace(DECLARED, part=nfs.part(SITE, "master", ADDRESSES))
 
 
+EXPORT = ("sh", "-ec", "exportfs -ra; touch /var/lib/nfs/etab")
+
+
 def test_exports_are_told_to_the_kernel_when_a_server_came_and_after_an_interruption() -> None:
     more = nfs.part(SITE, "master", {**ADDRESSES, "worker-2": "192.0.2.3"})
-    assert exported(replace(DECLARED, part=more), 600) == [("exportfs", "-ra")]
-    assert exported(DECLARED_MASTER, 400) == [("exportfs", "-ra")]
+    assert exported(replace(DECLARED, part=more), 600) == [EXPORT]
+    assert exported(DECLARED_MASTER, 400) == [EXPORT]
     assert exported(DECLARED_MASTER, 600) == []
 
 
