@@ -28,7 +28,7 @@ from ronron.site.load import LoadedSite, load_site
 
 BUILD = Path(__file__).with_name("image.sh")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ronron" / "machines"
-PREFIX = "ronron-vm"
+PREFIX, BRIDGE = "ronron-vm", "rrvm"
 SECONDS = 900.0
 """How long a machine may take to start: 30 s where nothing else runs."""
 
@@ -121,7 +121,7 @@ def machines(folder: Path, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[Ma
     from_ = image()
     _remove_leftovers()
     network = f"{PREFIX}-{os.getpid()}"
-    bridge = f"rrvm{os.getpid()}"
+    bridge = f"{BRIDGE}{os.getpid()}"
     folder.mkdir(exist_ok=True)
     key, host_key = folder / "key", folder / "host-key"
     for path in (key, host_key):
@@ -189,6 +189,7 @@ def _qemu(
         f"ip={address}:{name}:eth0:off"
     )
     argv = [
+        *("setpriv", "--pdeathsig", "KILL"),
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "1"),
         *("-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"),
         *("-serial", f"file:{folder / name}.log", "-device", "virtio-rng-pci"),
@@ -225,7 +226,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _remove_leftovers() -> None:
-    """Remove the networks of runs that were killed."""
+    """Remove the networks of runs that were killed; their machines ended with them."""
+    for link in Path("/sys/class/net").glob(f"{BRIDGE}*t*"):
+        if not Path("/proc", link.name.removeprefix(BRIDGE).partition("t")[0]).exists():
+            _said("ip", "link", "delete", link.name)
     for name in _said("docker", "network", "ls", "--format", "{{.Name}}").split():
         prefix, _, process = name.rpartition("-")
         if prefix == PREFIX and not Path("/proc", process).exists():
