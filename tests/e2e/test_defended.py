@@ -210,7 +210,8 @@ def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
     )
     registry = operator.lab.server("manager").ip
     said = operator.on(server, "docker", "exec", own, "python3", "-c", push, registry)
-    assert said in ("SSLError", "ConnectionResetError"), said
+    # On the registry's own server the firewall has it first.
+    assert said in ("SSLError", "ConnectionResetError", "TimeoutError"), said
 
     # The provider's metadata: another server stands for them, and for what answers there.
     metadata = "169.254.169.254"
@@ -297,7 +298,15 @@ def test_a_udp_port_is_closed_until_it_is_declared(operator: Operator, stranger:
 
 def test_a_restart_of_docker_opens_nothing(opened: Operator) -> None:
     operator = opened
-    operator.on(place(operator), "systemctl", "restart", "docker")
+    stopped = place(operator)
+    # As Docker leaves it at times: then it creates no interface of that number any more.
+    number = "com.docker.network.driver.overlay.vxlanid_list"
+    template = f'{{{{index .Options "{number}"}}}}'
+    id = operator.on("manager", "docker", "network", "inspect", "ronron_proxy", "-f", template)
+    operator.on(stopped, "systemctl", "stop", "docker.socket", "docker")
+    link = ("ip", "link", "add", "vx-00ffff-stale", "type", "vxlan", "id", id, "dstport", "4789")
+    operator.on(stopped, *link)
+    operator.on(stopped, "systemctl", "start", "docker")
     argv = ["docker", "ps", "--filter", "name=open_web", "--filter", "health=healthy", "-q"]
 
     def back() -> str:
@@ -305,6 +314,8 @@ def test_a_restart_of_docker_opens_nothing(opened: Operator) -> None:
         return server if server and operator.on(server, *argv) else ""
 
     server = eventually(back, 300)
+    on_it = ("docker", "ps", "-q", "--filter", "name=open_web", "--filter", "health=healthy")
+    eventually(lambda: operator.on(stopped, *on_it), 240)
     assert seen(operator, server) == ({22, 80, 443} if server == "manager" else {22})
     assert eventually(lambda: operator.plan() == [], 120)
 

@@ -21,7 +21,7 @@ from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
-from ronron.servers.provision import journal, monitored
+from ronron.servers.provision import journal, leftovers, monitored
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -119,6 +119,7 @@ def declare(
             registry=registry,
             packages=_packages(site, server),
             part=kept
+            + leftovers.part()
             + monitored.part()
             + shipping.part(name, loaded.apps.values(), logs)
             + _shared(site, name, storage, addresses)
