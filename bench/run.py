@@ -22,6 +22,7 @@ import rebuilding
 import starting
 import trying
 import updating
+import watching
 from laboratory import Laboratory, laboratory
 from measure import Result, say
 
@@ -38,6 +39,7 @@ ON_A_LAB: dict[str, Callable[[Laboratory], list[Result]]] = {
     "deploying": deploying.measure,
     "updating": updating.measure,
     "backing": backing.measure,
+    "watching": watching.measure,
 }
 LAB = "bench"
 

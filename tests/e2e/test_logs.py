@@ -203,7 +203,7 @@ def test_a_shipper_that_is_stopped_meanwhile_keeps_all_but_what_it_was_sending(
     with away(logged):
         logged.on("worker-1", "python3", "-c", STORM, tag, str(LINES), "2000")
         logged.on("worker-1", "systemctl", "restart", "ronron_shipper")
-    eventually(lambda: arrived(logged, tag, LINES - shipping.BATCH), 180)
+    eventually(lambda: arrived(logged, tag, LINES - 2 * shipping.BATCH), 180)
 
 
 def test_a_client_is_stored_shortened_and_banned_as_it_is(logged: Operator) -> None:

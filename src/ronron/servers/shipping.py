@@ -29,9 +29,9 @@ PACKAGES = ("rsyslog", "rsyslog-elasticsearch")
 SPOOL_SIZE = "1g"
 """What may wait on disk, of each class. Beyond that rsyslog reads no further in the journal."""
 
-BATCH = 200
-"""Lines of a class in one request. rsyslog forgets those of the request that it tries again and
-again while the store is away, when it is stopped then."""
+BATCH = 100
+"""Lines of a class in one request. When rsyslog is stopped while the store is away, it forgets
+those that it tries to send again and again: a batch from memory, and one from disk."""
 
 _STOP = ("systemctl", "disable", "--now", "rsyslog.service")
 _WHY = "log lines go to the site's store"
