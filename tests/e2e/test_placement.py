@@ -151,10 +151,15 @@ def test_a_move_that_fails_leaves_everything_as_it_was(ledger: Operator) -> None
         (("--forget", "--to", target), "--forget alone"),
     ):
         assert said in ledger.ronron("move", "ledger", *arguments, status=2)[1]
-    # The new server's Docker has another folder for it: no container starts there.
-    wrong = ("--opt", "type=none", "--opt", "o=bind", "--opt", "device=/srv/nowhere", "ledger_data")
-    ledger.on(target, "docker", "volume", "create", *wrong)
-    line = ("move", "ledger", "--to", target, "--yes", "--timeout", "20")
+    # On the new server somebody's container has another folder under the volume's name.
+    options = ("--opt", "type=none", "--opt", "o=bind", "--opt", "device=/srv/elsewhere")
+    ledger.on(target, "mkdir", "-p", "/srv/elsewhere")
+    ledger.on(target, "docker", "volume", "create", *options, "ledger_data")
+    template = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
+    image = ledger.on("manager", "docker", "service", "inspect", "-f", template, "ledger_web")
+    own = ("--name", "elsewhere", "-v", "ledger_data:/data", "--entrypoint", "python3", image)
+    ledger.on(target, "docker", "run", "-d", *own, "-c", "import time; time.sleep(900)")
+    line = ("move", "ledger", "--to", target, "--yes")
     _, err = ledger.ronron(*line, status=1)
     assert "ledger: was not moved" in err
     eventually(lambda: says(ledger, "one two"), 120)
@@ -165,9 +170,8 @@ def test_a_move_that_fails_leaves_everything_as_it_was(ledger: Operator) -> None
         f"{VOLUMES}/ledger:",
     ]
     assert ledger.plan() == []
-    used = "docker ps -aq --filter volume=ledger_data"
-    script = f"{used} | xargs -r docker rm > /dev/null && docker volume rm -f ledger_data"
-    ledger.on(target, "sh", "-c", script)
+    # The name alone, with no container, is in nobody's way.
+    ledger.on(target, "docker", "rm", "-f", "elsewhere")
     ledger.ronron("move", "ledger", "--to", target, "--yes")
     assert words(ledger) == "one two"
 
