@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ronron.backup.app import Protected
+from ronron.catalog.recipe import load
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import ServerError, SiteError
+from ronron.events import ignore
 from ronron.plan import failover, fencing, keeping, moved, relocating
+from ronron.plan.exchanging import Exchange
 from ronron.plan.model import Plan
 from ronron.plan.observe import Reality
+from ronron.plan.session import open_session
 from ronron.servers.carry.jobs import jobs
 from ronron.servers.copying.aside import aside, rename
 from ronron.servers.local import LocalRunner
 from ronron.servers.provision.model import ProvisioningPlan
+from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.load import load_site
 from ronron.swarm import deployed, record, state
+from ronron.swarm import jobs as beside
 from ronron.swarm.facts import ServerFacts
 
 DATA = Volume("blog", "data", "database", 999, 999, "0700", ("db",))
@@ -207,3 +217,44 @@ def test_when_it_fails_over_by_itself_is_declared(tmp_path: Path) -> None:
     for wrong in ("10", "0m", "1d", "m"):
         with pytest.raises(SiteError, match=r"storage\.failover\.after: .* is not a period"):
             site(tmp_path, {"after": wrong})
+
+
+def test_a_database_that_is_a_file_comes_up_without_a_program_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = load(Path(__file__).parents[1] / "recipes" / "stores")
+    notes = replace(DATA, app="stores", name="notes")
+    about = {"size": 8, "head": b"BEGIN;".hex(), "tail": b"COMMIT;\n".hex()}
+    answers: dict[str, Any] = {"python3": json.dumps(about).encode(), "test": Answer(status=1)}
+    target = RecordingRunner("worker-2", answers)
+    ran: list[beside.Job] = []
+    monkeypatch.setattr(beside, "run", lambda engine, job, seconds: ran.append(job))
+    loaded = SimpleNamespace(site=SimpleNamespace(storage_server=target))
+    session: Any = SimpleNamespace(servers={"worker-2": target}, loaded=loaded, report=ignore)
+    swarm = state.SwarmState()
+    with ExitStack() as undo:
+        when = "20261127T080000Z"
+        exchange = Exchange(session, None, "stores", when, undo)  # type: ignore[arg-type]
+        monkeypatch.setattr(Exchange, "label", lambda *_: None)
+        app = Protected("stores", recipe, (notes,), {}, None)
+        now = datetime.now(UTC)
+        lost = failover.Lost(notes, "notes", "worker-1", 900.0, "worker-2", now)
+        assert failover._bring_up(exchange, app, lost, swarm) == []
+        undo.pop_all()
+    (job,) = ran
+    assert job.folders == {"stores_notes": aside(notes.path, "moving", when)}
+    assert (job.network, job.node_label) == ("", notes.label)
+
+
+def test_the_manager_that_does_not_answer_ends_an_unasked_failover(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    (tmp_path / "ronron.yml").write_text(
+        f"{SITE.replace('FAILOVER', '{}')}"
+        f"servers: {{one: {{address: 127.0.0.1, port: {port}, roles: [manager]}}}}\n"
+    )
+    with (
+        open_session(load_site(tmp_path), ignore) as session,
+        pytest.raises(ServerError, match="one: no connection to 127"),
+    ):
+        failover.unasked(session, seconds=1)

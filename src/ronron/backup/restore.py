@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.backup import dump, journal
 from ronron.backup.app import BACKUPS, Protected, place_of
+from ronron.backup.dump import Place
 from ronron.backup.journal import Journal, Swap
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog.render import ROOTS, Volume
@@ -236,8 +237,7 @@ def _load(
     stamp: str,
     report: Report,
 ) -> Swap:
-    """Restore a dump into an empty folder, by a database of its own beside the live one, or without
-    one where the database is a file."""
+    """Restore a dump into an empty folder beside the live one."""
     app = target.app
     rule = app.recipe.extension.databases[name]
     volume = next(v for v in app.volumes if v.name == rule.volume)
@@ -245,18 +245,34 @@ def _load(
     runner, new = place.holder, f"{_work(volume.root, app.name, stamp)}/{volume.name}"
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     runner.run(["install", "-d", *owner, new])
-    service = rule.service or name
-    # Its user must get through the folders above, which are root's alone.
+    load_into(docker, storage, app, name, folder, replace(place, folder=new), report)
+    return Swap(runner.name, volume.path, new, kept(volume, stamp))
+
+
+def load_into(
+    docker: DockerClient,
+    storage: Runner,
+    app: Protected,
+    name: str,
+    folder: str,
+    place: Place,
+    report: Report,
+) -> None:
+    """Restore the dump `dump` in `folder` on the storage server into the empty folder of `place`.
+
+    A database of its own beside the live one does it, on the server with the place's label; none
+    where the database is a file. Raises RonronError when it fails.
+    """
+    rule = app.recipe.extension.databases[name]
     with step(report, f"restore {name}", app.name):
         if rule.restores_files:
-            place = replace(place, folder=new)
             dump.load_files(docker, storage, app.name, name, rule, folder, place, report)
-        else:
-            with jobs.beside(
-                docker, app.name, service, f"restore-{name}", {place.volume: new}, DATABASE_SECONDS
-            ) as network:
-                dump.load(docker, app.name, name, rule, folder, network, report)
-    return Swap(runner.name, volume.path, new, kept(volume, stamp))
+            return
+        folders = {place.volume: place.folder}
+        with jobs.beside(
+            docker, app.name, rule.service or name, f"restore-{name}", folders, DATABASE_SECONDS
+        ) as network:
+            dump.load(docker, app.name, name, rule, folder, network, report)
 
 
 def _swap(

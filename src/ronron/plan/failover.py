@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ronron.backup import dump
-from ronron.backup.app import BACKUPS, Protected
+from ronron.backup.app import BACKUPS, Protected, place_of
 from ronron.backup.restic import Snapshot, choose
-from ronron.backup.restore import DATABASE_SECONDS
+from ronron.backup.restore import load_into
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
 from ronron.plan import fencing
@@ -28,7 +28,7 @@ from ronron.plan.model import Fence
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
 from ronron.servers.copying.aside import Kept, aside, rename, stamp
-from ronron.swarm import jobs, state, volumes
+from ronron.swarm import state, volumes
 from ronron.swarm.engines import engine_of
 
 if TYPE_CHECKING:
@@ -235,14 +235,8 @@ def _bring_up(exchange: Exchange, app: Protected, one: Lost, swarm: state.SwarmS
     owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     target.run(["install", "-d", *owner, new])
     rule = app.recipe.extension.databases[one.database]
-    service = rule.service or one.database
-    folders = {f"{app.name}_{volume.name}": new}
-    what = f"restore-{one.database}"
-    with (
-        step(session.report, f"restore {one.database}", app.name),
-        jobs.beside(exchange.engine, app.name, service, what, folders, DATABASE_SECONDS) as network,
-    ):
-        dump.load(exchange.engine, app.name, one.database, rule, folder, network, session.report)
+    place = replace(place_of(app, rule, {volume: target}), folder=new)
+    load_into(exchange.engine, source, app, one.database, folder, place, session.report)
     kept = exchange.put_aside(target, volume.path)
     target.run(["install", "-d", "-m", "0711", str(PurePosixPath(volume.path).parent)])
     rename(target, new, volume.path)
@@ -292,8 +286,13 @@ class Unasked:
 
 def unasked(session: Session, *, seconds: float) -> Unasked:
     """Fail over every app whose server has been gone for long enough, and move the old copies on
-    servers that are back aside. Nothing is locked while there is nothing to do."""
+    servers that are back aside. Nothing is locked while there is nothing to do.
+
+    What fails of one app is in the result. Raises RonronError when the manager does not answer.
+    """
     reality = observe(session.loaded, session.servers, session.report)
+    if failure := reality.failures.get(session.loaded.site.manager.name):
+        raise failure
     done, failed = [], []
     fences = tuple(fencing.changes(reality))
     if fences:
