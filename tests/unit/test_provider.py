@@ -149,6 +149,7 @@ def test_what_is_wrong_is_one_line(
     provider: Scaleway,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert ronron(folder, capsys, "apply")[0] == 2  # nobody can be asked
@@ -161,6 +162,7 @@ def test_what_is_wrong_is_one_line(
     status, _, err = ronron(folder, capsys, "plan")
     assert status == 2
     assert err.startswith("error: Scaleway's configuration: ")
+    assert caplog.text == ""  # nor does the library say that it has no file
     assert "SCW_SECRET_KEY" in err
     monkeypatch.setenv("SCW_SECRET_KEY", KEY)
     provider.servers.clear()

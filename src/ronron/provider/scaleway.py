@@ -8,6 +8,7 @@ the site's when its name is the server's, or one of its public addresses is.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def client() -> Any:  # noqa: ANN401 - the library's
     from scaleway import Client
     from scaleway.instance.v1 import InstanceV1API
 
+    # It warns of a file that need not be there.
+    logging.getLogger("scaleway").setLevel(logging.ERROR)
     try:
         found = Client.from_config_file_and_env()
         found.validate()
