@@ -44,7 +44,7 @@ def list_bans(loaded: LoadedSite, as_json: bool) -> int:
     elif bans:
         rows = [(ban.address, ban.server, ban.jail, ban.since, ban.until) for ban in bans]
         output.table(("address", "server", "rule", "since", "until"), rows)
-    else:
+    elif not failures:
         output.note("nobody is banned")
     if not as_json:
         for error in failures.values():
@@ -78,7 +78,7 @@ def lift(loaded: LoadedSite, address: str | None, as_json: bool, yes: bool) -> N
         output.result_json({"lifted": lifted})
     elif lifted:
         output.result(f"lifted on {', '.join(lifted)}")
-    else:
+    elif not failures:
         output.note(f"{address} is not banned" if address else "nobody is banned")
     if failures:
         lines = [str(error) for error in failures.values()]
