@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_server_is_added_below_the_others_and_nothing_else_changes(folder: Path) -> None:
     server = Server(name="worker-1", address="worker-1.example.net", labels={"zone": "no"})
-    site = edit.add_server(folder, server)
+    site = edit.add_servers(folder, [server])
     assert site.servers["worker-1"] == server
     assert load_site(folder).site == site
     added = "  worker-1:\n    address: worker-1.example.net\n    labels: {zone: 'no'}\n"
@@ -46,8 +46,8 @@ def test_a_server_is_added_below_the_others_and_nothing_else_changes(folder: Pat
 
 
 def test_adding_and_removing_a_server_gives_the_same_bytes(folder: Path) -> None:
-    edit.add_server(folder, Server(name="worker-1"))
-    edit.remove_server(folder, "worker-1")
+    edit.add_servers(folder, [Server(name="worker-1")])
+    edit.remove_servers(folder, ["worker-1"])
     assert (folder / "ronron.yml").read_text() == SITE
 
 
@@ -57,7 +57,7 @@ def test_adding_and_removing_a_server_gives_the_same_bytes(folder: Path) -> None
 def test_the_first_server_of_a_site(tmp_path: Path, servers: str) -> None:
     text = f"name: a\ndomain: example.org\ncontact: a@example.org\n{servers}"
     (tmp_path / "ronron.yml").write_text(text)
-    edit.add_server(tmp_path, Server(name="master", address="10.0.0.1", roles=("manager",)))
+    edit.add_servers(tmp_path, [Server(name="master", address="10.0.0.1", roles=("manager",))])
     assert load_site(tmp_path).site.manager.address == "10.0.0.1"
     assert text.count("#") == (tmp_path / "ronron.yml").read_text().count("#")
 
@@ -68,11 +68,11 @@ def test_servers_written_on_one_line(tmp_path: Path) -> None:
         "servers: {m: {roles: [manager]}, w: }  # two\n"
     )
     (tmp_path / "ronron.yml").write_text(text)
-    edit.add_server(tmp_path, Server(name="x", address="10.0.0.1"))
+    edit.add_servers(tmp_path, [Server(name="x", address="10.0.0.1")])
     changed = (tmp_path / "ronron.yml").read_text()
     assert changed.endswith("{m: {roles: [manager]}, w: , x: {address: 10.0.0.1} }  # two\n")
-    edit.remove_server(tmp_path, "x")
-    edit.remove_server(tmp_path, "w")
+    edit.remove_servers(tmp_path, ["x"])
+    edit.remove_servers(tmp_path, ["w"])
     assert (tmp_path / "ronron.yml").read_text().endswith("{m: {roles: [manager]} }  # two\n")
 
 
@@ -80,11 +80,11 @@ def test_a_change_that_makes_the_site_invalid_is_refused_and_nothing_is_written(
     folder: Path,
 ) -> None:
     with pytest.raises(SiteError, match=r"two managers .* losing either"):
-        edit.add_server(folder, Server(name="m2", roles=("manager",)))
+        edit.add_servers(folder, [Server(name="m2", roles=("manager",))])
     with pytest.raises(OperatorError, match=r"servers\.master: is there already"):
-        edit.add_server(folder, Server(name="master", address="other.example.net"))
+        edit.add_servers(folder, [Server(name="master", address="other.example.net")])
     with pytest.raises(OperatorError, match=r"there is no server mastr \(did you mean master\?\)"):
-        edit.remove_server(folder, "mastr")
+        edit.remove_servers(folder, ["mastr"])
     assert (folder / "ronron.yml").read_text() == SITE
 
 

@@ -55,9 +55,8 @@ def test_a_whole_site(tmp_path: Path) -> None:
     assert site.manager == Server(
         name="master", address="master.example.net", roles=("manager", "storage")
     )
-    assert [s.name for s in site.workers] == ["worker-1", "worker-2"]
+    assert [s.name for s in site.with_role("worker")] == ["worker-1", "worker-2"]
     assert site.servers["worker-1"].address == "worker-1"
-    assert site.name_server == ("127.0.0.1", 5353)
     assert site.acme.url == "https://acme-staging-v02.api.letsencrypt.org/directory"
     assert blog.limits["web"].cpus == "1.5"
     assert blog.parameters == {"title": "My blog", "posts": 5, "zip": "01234"}

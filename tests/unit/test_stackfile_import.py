@@ -9,7 +9,7 @@ import pytest
 from ronron.catalog.plain import env_file
 from ronron.catalog.recipe import load
 from ronron.catalog.render import render
-from ronron.catalog.stackfile import gather, read_app_stack, read_stack, translate, with_options
+from ronron.catalog.stackfile import gather, read_stack, translate, with_options
 from ronron.cli.main import run
 from ronron.errors import OperatorError, SiteError
 from ronron.site.models import App, Site
@@ -80,21 +80,6 @@ def test_files_beside_the_stack_come_along(site: Path, tmp_path: Path) -> None:
     recipe = load(site / "recipes/nginx")
     stack = render(App(name="web", recipe="nginx"), recipe, SITE, {})
     assert [config.content for config in stack.configs.values()] == [b"events {}\n"]
-
-
-def test_a_file_beside_the_app_is_read_with_its_parameters(site: Path) -> None:
-    (site / "stacks").mkdir()
-    (site / "stacks/hello.yml").write_text(
-        "services:\n  web:\n    image: nginx:${TAG:-1.27}\n    environment: {AT: '${DOMAIN}'}\n"
-        "    ports: ['8080:80']\n"
-    )
-    app = App(name="hello", stack="stacks/hello.yml", parameters={"TAG": 1.28})
-    recipe = read_app_stack(app, site, "hello.example.org")
-    assert recipe.services["web"]["image"] == "nginx:1.28"
-    assert recipe.services["web"]["environment"] == {"AT": "hello.example.org"}
-    missing = App(name="hello", stack="stacks/gone.yml")
-    with pytest.raises(SiteError, match=r"apps/hello.yml: stack: stacks/gone.yml cannot be read"):
-        read_app_stack(missing, site, "hello.example.org")
 
 
 def test_the_digest_is_of_the_file_and_what_it_reads(tmp_path: Path) -> None:

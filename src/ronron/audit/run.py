@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ronron.audit import inside, ports, scan, sshd, web
 from ronron.audit.model import Audit, Finding, settle
@@ -24,8 +24,6 @@ from ronron.servers.names import lookup
 from ronron.servers.runner import Runner
 from ronron.site.models import App
 from ronron.site.security import declared_ports
-
-Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from ronron.catalog.plain import services as service_keys
 from ronron.catalog.plain import variables as variable
 from ronron.catalog.plain import web as web_routes
 from ronron.catalog.plain.document import read as read_document
-from ronron.catalog.plain.reading import Reading, scalar_text
+from ronron.catalog.plain.reading import Reading
 from ronron.catalog.recipe import Extension, Recipe, SecretRule, Volume, Web
 from ronron.digest import short_digest
 from ronron.errors import OperatorError, Problem, SiteError
-from ronron.site.models import App
 
 _BYTES = 1_000_000
 _TOP = {"configs", "include", "name", "networks", "secrets", "services", "version", "volumes"}
@@ -54,25 +53,6 @@ class StackFile:
     hosts: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-def read_app_stack(app: App, folder: Path, domain: str | None) -> Recipe:
-    """Read the stack file of `app` in the site's `folder` as a recipe that answers `domain`.
-
-    Raises SiteError with every fault of the file.
-    """
-    assert app.stack is not None  # noqa: S101 - the caller looked
-    path = folder / app.stack
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        fault = Problem(f"apps/{app.name}.yml", "stack", f"{app.stack} cannot be read")
-        raise SiteError([replace(fault, remedy="a text file of the site is needed")]) from None
-    variables = {name: scalar_text(value) for name, value in app.parameters.items()}
-    return read_stack(
-        text, name=app.name, file=app.stack, folder=path.parent, variables=variables,
-        domain=domain, web=app.web,
-    )  # fmt: skip
 
 
 def read_stack(

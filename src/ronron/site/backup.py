@@ -24,18 +24,14 @@ EXPOSED = (
 )
 """Said of a REST server whose snapshots ronron deletes."""
 
-CALENDAR_PATTERN = r"^(hourly|daily|weekly|[A-Za-z0-9*.,:/~ -]*[0-9*][A-Za-z0-9*.,:/~ -]*)$"
+CALENDAR_PATTERN = values.calendar_pattern(*PERIODS)
 SUBSET_PATTERN = r"^([0-9]+(\.[0-9]+)?%|[0-9]+/[0-9]+|[0-9]+[KMGT])$"
 
 
 def schedule(text: str) -> str:
     """One of the three words, or what systemd may take as a calendar event."""
-    if not re.fullmatch(CALENDAR_PATTERN[1:-1], text) or text.startswith("-"):
-        raise values.fault(
-            f"{values.shown(text)} is not a schedule",
-            "hourly, daily, weekly, or a calendar event of systemd's: Mon..Fri *-*-* 04:00",
-        )
-    return text
+    remedy = "hourly, daily, weekly, or a calendar event of systemd's: Mon..Fri *-*-* 04:00"
+    return values.calendar(text, CALENDAR_PATTERN, "a schedule", remedy)
 
 
 def subset(text: str) -> str:

@@ -22,11 +22,6 @@ POOL = ("storage", "pool")
 APP_SCHEMA = "# yaml-language-server: $schema=../.schema/app.json\n"
 
 
-def add_server(folder: Path, server: Server) -> Site:
-    """Declare `server` in `ronron.yml`. Returns and raises as `add_servers`."""
-    return add_servers(folder, [server])
-
-
 def add_servers(folder: Path, servers: Sequence[Server]) -> Site:
     """Declare `servers` in `ronron.yml` and return the site with them.
 
@@ -52,11 +47,6 @@ def site_with(folder: Path, servers: Sequence[Server]) -> tuple[Site, str]:
             )
     text = yamltext.apply(text, [_added(server) for server in servers], SITE_FILE)
     return _site(text), text
-
-
-def remove_server(folder: Path, name: str) -> Site:
-    """Remove the server `name` from `ronron.yml`. Returns and raises as `remove_servers`."""
-    return remove_servers(folder, [name])
 
 
 def remove_servers(folder: Path, names: Sequence[str]) -> Site:

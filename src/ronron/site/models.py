@@ -271,11 +271,6 @@ class Site(Model):
         return self.with_role("manager")
 
     @property
-    def workers(self) -> tuple[Server, ...]:
-        """The servers with the role worker, as declared (a manager may be one too)."""
-        return self.with_role("worker")
-
-    @property
     def storage_server(self) -> Server:
         """The first server with the role storage, or else the first manager.
 
@@ -295,11 +290,6 @@ class Site(Model):
                 remedy="ronron server add ADDRESS --role manager",
             )
         return self.managers[0]
-
-    @property
-    def name_server(self) -> tuple[str, int] | None:
-        """The resolver's IP address and port, or None for this computer's own."""
-        return values.host_port(self.resolver, 53) if self.resolver else None
 
     def with_role(self, role: Role) -> tuple[Server, ...]:
         """The servers that have `role`, as declared."""

@@ -22,6 +22,7 @@ PRIVATE = tuple(ipaddress.IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12"
 DURATION_PATTERN = "^([1-9][0-9]*y)?([1-9][0-9]*m)?([1-9][0-9]*d)?([1-9][0-9]*h)?$"
 """restic's durations: years, months, days, hours."""
 
+_CALENDAR = "[A-Za-z0-9*.,:/~ -]*[0-9*][A-Za-z0-9*.,:/~ -]*"
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -31,6 +32,18 @@ def fault(message: str, remedy: str = "", at: str = "") -> PydanticCustomError:
     return PydanticCustomError(
         "fault", "{message}", {"message": message, "remedy": remedy, "at": at}
     )
+
+
+def calendar_pattern(*words: str) -> str:
+    """The pattern of what is one of `words`, or may be a calendar event of systemd's."""
+    return f"^({'|'.join(words)}|{_CALENDAR})$"
+
+
+def calendar(text: str, pattern: str, what: str, remedy: str) -> str:
+    """`text`, where it is as a `calendar_pattern` has it; `what` is what it shall be."""
+    if not re.fullmatch(pattern[1:-1], text) or text.startswith("-"):
+        raise fault(f"{shown(text)} is not {what}", remedy)
+    return text
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

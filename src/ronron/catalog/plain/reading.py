@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ronron.catalog.interpolate import Step, Variable, compile, parse, place
+from ronron.catalog.interpolate import Step, compile, place
 from ronron.catalog.plain.document import Document
 from ronron.errors import Problem, SiteError
 
@@ -90,15 +90,6 @@ def split(raw: str, separator: str = ":") -> list[str]:
             start = at + 1
         at += 1
     return [*pieces, raw[start:]]
-
-
-def only_variable(raw: str) -> str | None:
-    """Return the variable's name when `raw` is one variable and nothing else."""
-    try:
-        parts = parse(raw)
-    except ValueError:
-        return None
-    return parts[0].name if len(parts) == 1 and isinstance(parts[0], Variable) else None
 
 
 def listing(raw: object) -> list[object]:
