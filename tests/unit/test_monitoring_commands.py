@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ronron.catalog.recipe import Catalog
+from ronron.cli.main import run
 from ronron.cli.top import sparkline
 from ronron.errors import OperatorError
 from ronron.plan import figures, monitoring
@@ -137,3 +138,13 @@ def test_values_become_bars(
 def test_the_catalog_has_the_recipe_that_is_asked() -> None:
     services = Catalog().find(monitoring.RECIPE).services
     assert {"prometheus", "alertmanager", "watch"} <= set(services)
+
+
+def test_a_silence_is_of_an_app_that_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ronron.yml").write_text("name: a\ndomain: example.org\ncontact: a@example.org\n")
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "watcher.yml").write_text("recipe: monitoring\n")
+    assert run(["--site", str(tmp_path), "alerts", "silence", "--app", "wacther"]) == 2
+    assert "no app wacther in this site (did you mean watcher?)" in capsys.readouterr().err

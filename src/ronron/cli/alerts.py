@@ -83,6 +83,7 @@ def silence(
     """
     import getpass
 
+    from ronron.catalog.render import PLATFORM
     from ronron.plan import monitoring
 
     matchers = {"app": app, "server": server, "alertname": name}
@@ -93,6 +94,8 @@ def silence(
         raise click.UsageError(f"--for {period}: write it as 30m, 2h or 3d.")
     if server:
         loaded.site.server(server)
+    if app and app not in PLATFORM:
+        loaded.app(app)
     with _session(loaded) as session:
         made = monitoring.silence(session, wanted, period, getpass.getuser(), reason)
     output.result(f"silenced for {period}; end it with: ronron alerts unsilence {made}")
