@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,3 +121,30 @@ def test_without_a_way_back_nothing_is_kept(server: Server) -> None:
         server.attempt({str(settings): "AllowUsers nobody\n"})
     assert not settings.exists()
     assert not guard.STATE.exists()
+
+
+def test_what_is_being_undone_cannot_be_confirmed(server: Server) -> None:
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "new"})
+    ended: list[str] = []
+
+    def late() -> None:
+        try:
+            guard.confirm()
+            ended.append("kept")
+        except SystemExit:
+            ended.append("undone")
+
+    confirming, write = threading.Thread(target=late), guard.write
+
+    def writing(path: str, text: str | None) -> None:
+        if confirming.ident is None:
+            confirming.start()
+            confirming.join(0.2)
+        write(path, text)
+
+    server.monkeypatch.setattr(guard, "write", writing)
+    guard.undo()
+    confirming.join()
+    assert ended == ["undone"]
+    assert server.rules.read_text() == "old"

@@ -8,10 +8,13 @@ server. It stands alone: Python 3.9 and its standard library.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
@@ -109,12 +112,22 @@ def disarm() -> None:
     subprocess.run(["systemctl", "reset-failed", f"{UNIT}.service"], check=False, stderr=quiet)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """While it lasts nothing else is kept or undone: the timer comes when it comes."""
+    with STATE.with_name("lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def confirm() -> None:
     """Keep what was tried. Fails where it was undone already."""
-    if not STATE.exists():
-        raise SystemExit("it was undone already")
-    disarm()
-    STATE.unlink()
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    with alone():
+        if not STATE.exists():
+            raise SystemExit("it was undone already")
+        disarm()
+        STATE.unlink()
     listing = subprocess.run([NFT, "-s", "-t", "list", *TABLE], capture_output=True, check=False)
     write(LOADED, listing.stdout.decode())
 
@@ -123,13 +136,16 @@ def undo() -> None:
     """Put back what was there before an attempt that nobody confirmed."""
     if not STATE.exists():
         return
-    before: Files = json.loads(STATE.read_text(encoding="utf-8"))
-    for path, text in before.items():
-        write(path, text)
-    STATE.unlink()
-    # At the server's start sshd is started after this: nothing waits for it.
-    load(before, "--no-block")
-    disarm()
+    with alone():
+        if not STATE.exists():
+            return
+        before: Files = json.loads(STATE.read_text(encoding="utf-8"))
+        for path, text in before.items():
+            write(path, text)
+        STATE.unlink()
+        # At the server's start sshd is started after this: nothing waits for it.
+        load(before, "--no-block")
+        disarm()
 
 
 def main() -> None:
