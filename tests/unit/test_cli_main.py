@@ -219,3 +219,19 @@ def test_an_error_is_red_on_a_terminal_that_wants_colours(no_color: str, red: bo
     os.close(primary)
     assert done.returncode == 2
     assert (b"\x1b[31m" in text) is red
+
+
+@pytest.mark.parametrize("command", [["recipe", "show"], ["recipe", "new"], ["init"]])
+def test_a_name_that_is_too_long_is_no_bug(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if command != ["init"]:
+        text = "name: a\ndomain: example.org\ncontact: a@example.org\n"
+        (tmp_path / "ronron.yml").write_text(text)
+    assert main.run([*command, "x" * 300]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {'x' * 60}… is too long for a name (files' have at most 255 bytes)\n"

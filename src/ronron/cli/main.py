@@ -6,6 +6,7 @@ nothing but click.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -152,6 +153,10 @@ def run(args: Sequence[str]) -> int:
         print_error(str(error), error.details)
         return error.exit_code
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = max(str(error.filename).split("/"), key=len)
+            print_error(f"{name[:60]}… is too long for a name (files' have at most 255 bytes)")
+            return 2
         from ronron.cli.crash import save_traceback
 
         print_error(f"a bug in ronron: {type(error).__name__} ({save_traceback(error)})")
