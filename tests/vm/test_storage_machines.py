@@ -285,7 +285,8 @@ def limited(machine: Machines, volume: Volume = UPLOADED, writer: str = "storage
 
     eventually(said, 120)
     took = int(machine.on("storage", "du", "-s", "-B1", volume.path).split()[0])
-    assert QUOTA - (4 << 20) < took <= QUOTA
+    # Over it may go what the file system needs to know where the last blocks are.
+    assert QUOTA - (4 << 20) < took <= QUOTA + (64 << 10)
     with pytest.raises(OperatorError, match=r"it takes [0-9]+ bytes already"):
         quotas.set_limit(storage, replace(volume, quota=1 << 20))
     # Another volume of the same pool has its room.
