@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from e2e.cloud import Operator, answers, eventually, sql
+from e2e.stores import keep, kept_words
 from ronron import lab
 from ronron.engine.client import connect
 from ronron.lab import Lab
@@ -280,6 +281,28 @@ def test_the_manager_brings_up_the_database_of_a_dead_server(ledger: Operator) -
         settings.write_text(before)
         ledger.ronron("apply", "--yes")
     assert ledger.plan() == []
+
+
+def test_databases_that_are_files_come_up_elsewhere_too(kept: Operator, stores: str) -> None:
+    """SQLite's and Redis': no program of theirs loads them over the network."""
+    keep(kept, "dumped")
+    kept.ronron("backup", stores)
+    keep(kept, "lost")
+    volumes = {name: holder(kept, stores, name) for name in ("notes", "memory")}
+    (server,) = set(volumes.values())
+    lab.stop_server(kept.lab, server)
+    try:
+        eventually(lambda: is_down(kept, server), 120)
+        out, _ = kept.ronron("failover", stores, "--now", "--yes", "--json")
+        assert {one["from"] for one in json.loads(out)["databases"]} == {server}
+        assert kept_words(kept) == ("dumped", "dumped")
+    finally:
+        lab.start_server(kept.lab, server)
+        eventually(lambda: not is_down(kept, server), 120)
+        kept.ronron("apply", "--yes")
+    assert kept_words(kept) == ("dumped", "dumped")
+    kept.ronron("move", stores, "--forget", "--yes")
+    assert kept.plan() == []
 
 
 def test_a_volume_whose_class_changes_takes_its_data_along(ledger: Operator) -> None:

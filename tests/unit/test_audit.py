@@ -239,6 +239,9 @@ def test_a_domain_that_is_judged() -> None:
     soon = NOW + timedelta(days=3)
     assert judged(replace(GOOD, expires=soon)) == {"certificate-expires": "high"}
     assert judged(replace(GOOD, redirect="https://blog.example.net/")) == {"no-redirect": "medium"}
+    assert judged(replace(GOOD, redirect=f"https://{DOMAIN}.example.net/")) == {
+        "no-redirect": "medium"
+    }
     assert judged(GOOD, **{"Content-Security-Policy": "x"}) == {"header-missing": "medium"}
 
 

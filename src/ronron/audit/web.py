@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ronron.audit.model import Finding
 from ronron.audit.names import asker
@@ -141,7 +142,8 @@ def findings(
     for method in seen.methods:
         what = f"{method} sends requests back, with their cookies"
         yield Finding("method-allowed", "medium", where, what, method, "forbid it in the app")
-    if not seen.redirect.startswith(f"https://{where}"):
+    leads = urlsplit(seen.redirect)
+    if (leads.scheme, leads.hostname) != ("https", where):
         what = "plain HTTP does not lead to HTTPS"
         yield Finding("no-redirect", "medium", where, what, seen.redirect or "no answer", own)
     if seen.caa == ():
