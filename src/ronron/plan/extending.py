@@ -10,7 +10,7 @@ from ronron.plan.lock import lock
 from ronron.plan.session import Session, log_access, open_session
 from ronron.servers.provision.run import apply_provisioning, plan_provisioning
 from ronron.site import edit
-from ronron.swarm.certificates import VAULT_NAME, registry_access
+from ronron.swarm.certificates import VAULT_NAME, registry_access, storage_access
 
 if TYPE_CHECKING:
     from ronron.servers.provision.model import ProvisioningPlan, RegistryAccess
@@ -32,7 +32,13 @@ def plan(loaded: LoadedSite, report: Report) -> ProvisioningPlan:
         names = [loaded.site.storage_server.name]
         registry = _access(session)
         made = plan_provisioning(
-            loaded, session.servers, registry, report, logs=log_access(session), names=names
+            loaded,
+            session.servers,
+            registry,
+            report,
+            storage=storage_access(session.vault),
+            logs=log_access(session),
+            names=names,
         )
     for failure in made.failures:
         raise failure
@@ -50,7 +56,13 @@ def extend(loaded: LoadedSite, disk: str, report: Report, *, erase: bool) -> Pro
         registry = _access(session)
         edit.extend_pool(loaded.folder, disk, erase=erase)
         made = apply_provisioning(
-            loaded, session.servers, registry, report, logs=log_access(session), names=names
+            loaded,
+            session.servers,
+            registry,
+            report,
+            storage=storage_access(session.vault),
+            logs=log_access(session),
+            names=names,
         )
         for failure in made.failures:
             raise failure
