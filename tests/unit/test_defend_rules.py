@@ -103,10 +103,10 @@ def test_an_older_openssh_gets_no_algorithm_that_it_does_not_know() -> None:
 def line(status: int, path: str = "/", user: str = "-", method: str = "GET") -> str:
     """A line of the proxy's access log as fail2ban gets it from the journal."""
     return (
-        'manager ronron-proxy[71]: {"ClientAddr":"203.0.113.9:5000","ClientHost":"203.0.113.9",'
-        f'"ClientPort":"5000","ClientUsername":"{user}","DownstreamContentSize":17,'
+        'manager ronron-proxy[71]: {"ClientHost":"203.0.113.9",'
+        f'"ClientUsername":"{user}","DownstreamContentSize":17,'
         f'"DownstreamStatus":{status},"Duration":1,"RequestHost":"blog.example.org",'
-        f'"RequestMethod":"{method}","RequestPath":"{path}","RequestPort":"-","level":"info"}}'
+        f'"RequestMethod":"{method}","RequestPath":"{path}","RouterName":"-","level":"info"}}'
     )
 
 

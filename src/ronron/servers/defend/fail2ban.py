@@ -68,7 +68,7 @@ set = banned6
 
 # Traefik writes its fields in alphabetical order, and whatever a client sent as JSON strings: no
 # quote in them is without a backslash before it.
-_BEGIN = r'^\S+ \S+ \{"ClientAddr":"[^"]*","ClientHost":"<ADDR>","ClientPort":"\d+",'
+_BEGIN = r'^\S+ \S+ \{"ClientHost":"<ADDR>",'
 _USER = r'"ClientUsername":"(?:[^"\\]|\\.)+","DownstreamContentSize":\d+,'
 _ANY_USER = r'"ClientUsername":"(?:[^"\\]|\\.)*","DownstreamContentSize":\d+,'
 
