@@ -16,7 +16,7 @@ test: ## Run the tests: unit, integration, end to end on disposable servers and 
 	@scripts/machines
 	@.venv/bin/pytest -n 3 --no-loadscope-reorder
 
-test-all: ## Run all tests, the long ones too: more than an hour on two processors
+test-all: ## Run all tests, with sites and services that take long to build
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters

@@ -23,9 +23,8 @@ PARTS = {
 LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
-    "e2e/test_logs.py",
 )
-"""What `make test-all` runs besides: with it, two processors are busy for more than an hour."""
+"""What `make test-all` runs besides: sites and services that are built from hundreds of packages."""
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
