@@ -24,7 +24,7 @@ LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
 )
-"""What `make test-all` runs besides: sites and services that are built from hundreds of packages."""
+"""What `make test-all` runs besides: sites and services built from hundreds of packages."""
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
