@@ -105,7 +105,7 @@ Description=The site's shared storage
 What={holder}:{EXPORTED}
 Where={SHARED}
 Type=nfs4
-Options=vers=4.2,hard,sec=sys,_netdev
+Options=vers=4.2,hard,sec=sys,nodev,nosuid,_netdev
 """
 
 

@@ -9,7 +9,12 @@ MOUNT = f"{UNITS}/srv-ronron.mount"
 WANTED = f"{UNITS}/local-fs.target.wants/srv-ronron.mount"
 DOCKER = f"{UNITS}/docker.service.d/ronron-storage.conf"
 
-_OPTIONS = {"ext4": "defaults,prjquota", "xfs": "defaults,prjquota", "btrfs": "defaults"}
+_OPTIONS = {
+    "ext4": "nodev,nosuid,prjquota",
+    "xfs": "nodev,nosuid,prjquota",
+    "btrfs": "nodev,nosuid",
+}
+"""What apps write is neither a device nor a program with another's rights."""
 
 
 def mount(uuid: str, filesystem: str) -> str:
