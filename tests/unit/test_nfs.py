@@ -53,7 +53,10 @@ def test_the_others_mount_it_hard_and_docker_waits_for_it() -> None:
     part = nfs.part(SITE, "worker-1", ADDRESSES)
     written = texts(part)
     assert "What=master:/srv/ronron/exported\n" in written[f"{units.UNITS}/{nfs.MOUNT}"]
-    assert "Options=vers=4.2,hard,sec=sys,_netdev\n" in written[f"{units.UNITS}/{nfs.MOUNT}"]
+    assert (
+        "Options=vers=4.2,hard,sec=sys,nodev,nosuid,_netdev\n"
+        in written[f"{units.UNITS}/{nfs.MOUNT}"]
+    )
     assert part.services == (nfs.AUTOMOUNT,)
     drop_in = written[f"{units.UNITS}/docker.service.d/ronron-shared.conf"]
     assert f"Requires={nfs.AUTOMOUNT}\nAfter={nfs.AUTOMOUNT}\n" in drop_in
