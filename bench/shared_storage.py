@@ -1,10 +1,12 @@
 """Measure a file system that the three servers of a lab share, and cut one of them off.
 
     python bench/shared_storage.py LAB [--path /srv/ronron/shared] [--processes gluster]
+        [--cut worker-1] [--only-cut]
 
 Not a part of `make bench`: it takes minutes, and wants the file system mounted on all three, such
-as by an apply of a site with `storage: {shared: glusterfs}`. The second server's link is cut.
-Writes one JSON object. The servers share one computer: compare what was measured in one go.
+as by an apply of a site with `storage: {shared: glusterfs}`. `--cut` names the server whose link is
+cut, `--only-cut` leaves the rates out. Writes one JSON object. The servers share one computer:
+compare what was measured in one go.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ from typing import Any
 
 SERVERS = ("manager", "worker-1", "worker-2")
 SECONDS = 10
-CUT_SECONDS = 45.0
+CUT_SECONDS = 90.0
 """How long the link stays cut: longer than any of the file systems' own deadlines."""
 
 BACK_SECONDS = 300.0
 """How long a writer may take to go on, and the server that was cut off to see what it wrote."""
+
+SEEN_SECONDS = 30.0
+"""How long a server may take to see the last line that another wrote; later it counts as lost."""
 
 COUNT = """
 import sqlite3, sys, time
@@ -85,25 +90,32 @@ with open(path, "wb" if verb == "write" else "rb") as file:
         os.fsync(file.fileno())
 print(megabytes / (time.time() - began))
 """
-# Appends numbered lines, each acknowledged after fsync; prints the longest wait, its beginning, the
-# number of the last line, and what failed. Ends when its standard input does.
+# Appends numbered lines, each acknowledged after fsync; opens the file again after an error. Prints
+# the longest wait between two acknowledgements, its beginning, the number of the last line, how
+# many errors there were, and the first. Ends when its standard input does.
 APPEND = """
 import os, select, sys, time
-longest, at, number, failed, last = 0.0, 0.0, 0, "", time.time()
-with open(sys.argv[1], "ab", buffering=0) as file:
-    while not select.select([sys.stdin], [], [], 0.02)[0]:
+longest, at, number, errors, first, last = 0.0, 0.0, 0, 0, "-", time.time()
+file = None
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    try:
+        file = file or open(sys.argv[1], "ab", buffering=0)
+        os.write(file.fileno(), b"%d\\n" % (number + 1))
+        os.fsync(file.fileno())
+    except OSError as error:
+        errors, first = errors + 1, first if errors else str(error)
         try:
-            os.write(file.fileno(), b"%d\\n" % (number + 1))
-            os.fsync(file.fileno())
-        except OSError as error:
-            failed = str(error)
-            break
-        number += 1
-        now = time.time()
-        if now - last > longest:
-            longest, at = now - last, last
-        last = now
-print(longest, at, number, failed or "-")
+            file and file.close()
+        except OSError:
+            pass
+        file = None
+        continue
+    number += 1
+    now = time.time()
+    if now - last > longest:
+        longest, at = now - last, last
+    last = now
+print(longest, at, number, errors, first)
 """
 MEMORY = """
 import os, sys
@@ -186,9 +198,12 @@ def written(servers: Servers, server: str, path: str, more: int) -> None:
     raise TimeoutError(f"{path} does not grow on {server}")
 
 
-def cut(servers: Servers, folder: str) -> dict[str, Any]:
-    """A writer on one server while another's link is cut, and comes back."""
-    path, (writer, other, reader) = f"{folder}/log", SERVERS
+def cut(servers: Servers, folder: str, other: str) -> dict[str, Any]:
+    """A writer on one server while another's link is cut, and comes back.
+
+    `went_on` says when the longest wait ended: while the other was cut off, or after it was back.
+    """
+    path, (writer, reader) = f"{folder}/log", [s for s in SERVERS if s != other]
     process = subprocess.Popen(
         servers.argv(writer, "python3", "-c", APPEND, path),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -196,23 +211,25 @@ def cut(servers: Servers, folder: str) -> dict[str, Any]:
     written(servers, reader, path, 50)
     route = servers.cut(other)
     time.sleep(CUT_SECONDS)  # how long it is cut off is what is measured
+    mended = time.time()
     servers.mend(other, route)
     for one in (other, reader):
         written(servers, one, path, 50)
-    longest, _, number, failed = process.communicate("end")[0].split(maxsplit=3)
-    lines = servers.run(reader, "cat", path)
-    lost = set(range(1, int(number) + 1)) - set(map(int, lines))
+    longest, at, number, errors, first = process.communicate("end")[0].split(maxsplit=4)
+    lost, deadline = {0}, time.monotonic() + SEEN_SECONDS
+    while lost and time.monotonic() < deadline:  # a reader may be behind
+        lines = servers.run(reader, "cat", path)
+        lost = set(range(1, int(number) + 1)) - {int(line) for line in lines if line.isdigit()}
     return {
-        "stall_s": round(float(longest), 1), "acknowledged": int(number), "lost": len(lost),
-        "failed": failed.strip(),
+        "stall_s": round(float(longest), 1),
+        "went_on": "while cut" if float(at) + float(longest) < mended else "after",
+        "acknowledged": int(number), "lost": len(lost),
+        "errors": int(errors), "first_error": first.strip(),
     }  # fmt: skip
 
 
-def measure(servers: Servers, path: str, processes: Sequence[str]) -> dict[str, Any]:
-    """All of it."""
-    folder = f"{path}/.measured-{int(time.time())}"
-    servers.run(SERVERS[0], "mkdir", folder)
-    before = os.getloadavg()[1]
+def rates(servers: Servers, folder: str, processes: Sequence[str]) -> dict[str, Any]:
+    """What a file system does, and needs in memory, while all servers are there."""
     found: dict[str, Any] = {"counter": counter(servers, folder)}
     found["wal_per_s"] = write_ahead(servers, folder)
     for verb, server in (("write", SERVERS[0]), ("read", SERVERS[1])):
@@ -224,9 +241,6 @@ def measure(servers: Servers, path: str, processes: Sequence[str]) -> dict[str, 
         server: sum(int(servers.python(server, MEMORY, name)[0]) for name in processes)
         for server in SERVERS
     }
-    found["cut"] = cut(servers, folder)
-    found["load"] = [round(load, 1) for load in (before, os.getloadavg()[1])]
-    servers.run(SERVERS[0], "rm", "-rf", folder)
     return found
 
 
@@ -236,8 +250,17 @@ def main() -> None:
     parser.add_argument("lab")
     parser.add_argument("--path", default="/srv/ronron/shared")
     parser.add_argument("--processes", default="gluster", help="names begin so; several by commas")
+    parser.add_argument("--cut", choices=SERVERS, default=SERVERS[1], help="whose link is cut")
+    parser.add_argument("--only-cut", action="store_true", help="leave the rates out")
     options = parser.parse_args()
-    found = measure(Servers(options.lab), options.path, options.processes.split(","))
+    servers = Servers(options.lab)
+    folder = f"{options.path}/.measured-{int(time.time())}"
+    servers.run(SERVERS[0], "mkdir", folder)
+    before = os.getloadavg()[1]
+    found = {} if options.only_cut else rates(servers, folder, options.processes.split(","))
+    found["cut"] = cut(servers, folder, options.cut)
+    found["load"] = [round(load, 1) for load in (before, os.getloadavg()[1])]
+    servers.run(SERVERS[0], "rm", "-rf", folder)
     print(json.dumps(found, indent=2))
 
 
