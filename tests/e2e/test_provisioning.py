@@ -163,7 +163,7 @@ def test_drift_is_shown_exactly_and_repaired(
     provisioned: object, site: LoadedSite, servers: Connections
 ) -> None:
     runner = servers["worker-1"]
-    runner.run(["sed", "-i", 's/"10m"/"99m"/', "/etc/docker/daemon.json"])
+    runner.run(["sed", "-i", 's/"journald"/"json-file"/', "/etc/docker/daemon.json"])
     runner.run(["hostname", "renamed"])
     runner.run(["sed", "-i", "s/ worker-2$/ impostor/", "/etc/hosts"])
     runner.run(["chmod", "755", "/srv/ronron/volumes"])
@@ -178,8 +178,8 @@ def test_drift_is_shown_exactly_and_repaired(
     ]
     lines = {one.item: one.lines for one in planned.changes}
     assert lines["/etc/docker/daemon.json"] == (
-        '-    "max-size": "99m",',
-        '+    "max-size": "10m",',
+        '-  "log-driver": "json-file",',
+        '+  "log-driver": "journald",',
     )
     before, after = lines["/etc/hosts"]
     assert before.startswith("-")
@@ -354,7 +354,7 @@ def test_a_user_with_sudo_provisions_as_root_does(
         runner = opened["worker-1"]
         assert runner.run(["id", "-un"]).text == "root"
         runner.run(["hostname", "renamed"])
-        runner.run(["sed", "-i", 's/"10m"/"99m"/', "/etc/docker/daemon.json"])
+        runner.run(["sed", "-i", 's/"journald"/"json-file"/', "/etc/docker/daemon.json"])
         plan = apply_provisioning(whole, opened, ACCESS, names=["worker-1"])
         items = [item for _, item, _, _ in changes(plan)]
         assert items == ["host name", "/etc/docker/daemon.json", "service docker"]
