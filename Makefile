@@ -9,11 +9,10 @@ try: ## From nothing to a blog over HTTPS, on three disposable servers of this c
 	@scripts/host
 	@.venv/bin/python scripts/try.py
 
-test: ## Run the tests: unit, integration, end to end on disposable servers and virtual machines
+test: ## Run the tests: unit, integration, end to end on disposable servers
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
-	@scripts/machines
 	@.venv/bin/pytest -n 3 --no-loadscope-reorder
 
 test-all: ## Run all tests, with sites and services that take long to build

@@ -23,8 +23,10 @@ PARTS = {
 LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
+    "vm/test_storage_machines.py",
 )
-"""What `make test-all` runs besides: sites and services built from hundreds of packages."""
+"""What `make test-all` runs besides: sites and services built from hundreds of
+packages, and machines that are emulated."""
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
