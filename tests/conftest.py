@@ -23,10 +23,11 @@ PARTS = {
 LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
+    "e2e/test_shared_storage.py",
     "vm/test_storage_machines.py",
 )
 """What `make test-all` runs besides: sites and services built from hundreds of
-packages, and machines that are emulated."""
+packages, storage on three servers of its own, and machines that are emulated."""
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
