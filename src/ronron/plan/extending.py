@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,20 +30,7 @@ def with_disk(loaded: LoadedSite, disk: str, *, erase: bool) -> LoadedSite:
 def plan(loaded: LoadedSite, report: Report) -> ProvisioningPlan:
     """What would change on the storage server alone. Raises what keeps it from being done."""
     with open_session(loaded, report) as session:
-        names = [loaded.site.storage_server.name]
-        registry = _access(session)
-        made = plan_provisioning(
-            loaded,
-            session.servers,
-            registry,
-            report,
-            storage=storage_access(session.vault),
-            logs=log_access(session),
-            names=names,
-        )
-    for failure in made.failures:
-        raise failure
-    return made
+        return _on_the_storage_server(session, plan_provisioning)
 
 
 def extend(loaded: LoadedSite, disk: str, report: Report, *, erase: bool) -> ProvisioningPlan:
@@ -52,22 +40,28 @@ def extend(loaded: LoadedSite, disk: str, report: Report, *, erase: bool) -> Pro
     RonronError when it failed; the next apply goes on then.
     """
     with open_session(loaded, report) as session, lock(session.manager, "ronron storage extend"):
-        names = [loaded.site.storage_server.name]
-        registry = _access(session)
         edit.extend_pool(loaded.folder, disk, erase=erase)
-        made = apply_provisioning(
-            loaded,
-            session.servers,
-            registry,
-            report,
-            storage=storage_access(session.vault),
-            logs=log_access(session),
-            names=names,
-        )
-        for failure in made.failures:
-            raise failure
+        made = _on_the_storage_server(session, apply_provisioning)
     if erase:
         edit.forget_erased(loaded.folder, disk)
+    return made
+
+
+def _on_the_storage_server(
+    session: Session, provision: Callable[..., ProvisioningPlan]
+) -> ProvisioningPlan:
+    """What `provision`, which plans or applies, does there. Raises what keeps it from it."""
+    made = provision(
+        session.loaded,
+        session.servers,
+        _access(session),
+        session.report,
+        storage=storage_access(session.vault),
+        logs=log_access(session),
+        names=[session.loaded.site.storage_server.name],
+    )
+    for failure in made.failures:
+        raise failure
     return made
 
 

@@ -26,6 +26,9 @@ VAULT_NAME = "registry"
 STORAGE_VAULT = "storage"
 """The vault file of the certificate of the servers' shared storage."""
 
+LOG_SECRETS = ("authority", "gate", "shipper", "shipper_key")
+"""What `log_certificates` makes, in the vault file of the log store's app."""
+
 YEARS = 20
 """How long the certificates are valid: they are the site's own, and replaced with the vault."""
 
