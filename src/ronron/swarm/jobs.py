@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ronron.catalog.routing import PROXY_NETWORK
 from ronron.errors import RonronError
 from ronron.servers.runner import Runner
 from ronron.swarm.converge import last_lines
@@ -34,7 +35,7 @@ class Job:
 
     `folder` on that node is mounted at MOUNT. `folders` maps those of the service's volumes that it
     gets, by Docker's names, to the folders that are mounted for them, `read_only` if so. On
-    `network` instead of the service's own where it is given; with `image` instead of the service's.
+    `network` instead of the app's own where it is given; with `image` instead of the service's.
     `what` is its name beside the app.
     """
 
@@ -80,7 +81,7 @@ def run(engine: DockerClient, job: Job, seconds: float) -> None:
         "Healthcheck": {"Test": ["NONE"]},
         "Mounts": [*mounts, {"Type": "bind", "Source": job.folder, "Target": MOUNT}],
     }
-    networks = [{"Target": job.network}] if job.network else _without_names(spec)
+    networks = [{"Target": job.network}] if job.network else _own(engine, spec)
     if job.image:
         container["Image"] = job.image
     mode = {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
@@ -145,9 +146,12 @@ def _spec(engine: DockerClient, app: str, service: str) -> Mapping[str, Any]:
     return found
 
 
-def _without_names(spec: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The service's networks, without its names on them: who asks for those means the service."""
-    return [{"Target": item["Target"]} for item in spec["TaskTemplate"].get("Networks") or ()]
+def _own(engine: DockerClient, spec: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The networks of the service that are the app's alone, without its names on them: who asks
+    for those means the service. On the proxy's network other apps answer to the same names."""
+    shared = {n["Id"] for n in engine.api.networks(names=[PROXY_NETWORK])}
+    attached = spec["TaskTemplate"].get("Networks") or ()
+    return [{"Target": one["Target"]} for one in attached if one["Target"] not in shared]
 
 
 @contextmanager

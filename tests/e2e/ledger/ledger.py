@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import sys
 import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PATH = "/data/words"
 
@@ -22,18 +22,8 @@ class Handler(BaseHTTPRequestHandler):
             if path == "/add":
                 database.execute("INSERT INTO words VALUES (?)", (word,))
                 database.commit()
-            if path == "/dump":
-                self.answer("\n".join(database.iterdump()))
-            else:
-                found = database.execute("SELECT word FROM words ORDER BY rowid")
-                self.answer(" ".join(word for (word,) in found))
-
-    def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        with opened() as database:
-            database.execute("DROP TABLE words")
-            database.executescript(text)
-        self.answer("restored")
+            found = database.execute("SELECT word FROM words ORDER BY rowid")
+            self.answer(" ".join(word for (word,) in found))
 
     def answer(self, text: str) -> None:
         self.send_response(200)
@@ -41,18 +31,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-def ask(path: str, host: str = "web", data: bytes | None = None) -> bytes:
-    with urllib.request.urlopen(f"http://{host}:8080{path}", data, timeout=20) as answer:
-        content: bytes = answer.read()
-        return content
-
-
 if sys.argv[1:] == ["check"]:
-    ask("/", "127.0.0.1")
+    urllib.request.urlopen("http://127.0.0.1:8080/", timeout=20).close()
 elif sys.argv[1:] == ["dump"]:
-    sys.stdout.buffer.write(ask("/dump"))
+    with sqlite3.connect(f"file:{PATH}?mode=ro", uri=True) as database:
+        print(*database.iterdump(), sep="\n")
 elif sys.argv[1:] == ["restore"]:
-    ask("/restore", data=sys.stdin.buffer.read())
+    with sqlite3.connect(PATH) as database:
+        database.executescript(sys.stdin.read())
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    HTTPServer(("", 8080), Handler).serve_forever()
+    ThreadingHTTPServer(("", 8080), Handler).serve_forever()
