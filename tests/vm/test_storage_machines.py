@@ -331,7 +331,7 @@ def test_an_app_with_shared_files_moves_when_its_server_dies(
     assert set(lines(machine, folder)) == {"worker"}
     machine.kill("worker")
     before = len(lines(machine, folder))
-    eventually(lambda: lines(machine, folder)[-1] == "storage", 180)
+    eventually(lambda: lines(machine, folder)[-1] == "storage", 600)
     found = lines(machine, folder)
     assert found[:before] == ["worker"] * before, "what was written is there"
     machine.on("storage", "docker", "swarm", "leave", "--force")

@@ -6,7 +6,7 @@ import importlib.metadata
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,12 +65,24 @@ class Protected:
 
 
 @dataclass(frozen=True)
-class Backed:
-    """A snapshot that the repository was seen to hold, with its dumps.
+class Sent:
+    """A snapshot that restic made of `app`, not yet seen in the repository.
 
-    `held` counts the files in the app's volumes, None where it has none of files. `doubts` are what
-    an operator should look at though the backup is whole.
+    `own` counts its files that are not in the app's volumes, None where it has none of files.
+    `doubts` are what an operator should look at though the backup is whole.
     """
+
+    app: str
+    id: str
+    dumps: tuple[Dump, ...]
+    own: int | None = None
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backed:
+    """A snapshot that the repository was seen to hold; `held` counts the files in the app's
+    volumes, None where it has none of files. The rest is as in Sent."""
 
     snapshot: Snapshot
     dumps: tuple[Dump, ...]
@@ -98,11 +110,11 @@ def back_up(
     app: Protected,
     runners: Mapping[Volume, Runner],
     report: Report,
-) -> Backed:
-    """Dump the app's databases, make a snapshot of it, and see that the repository holds it all.
+) -> Sent:
+    """Dump the app's databases, make a snapshot of it, and see that it holds the dumps.
 
-    Raises RonronError when a dump fails or is not whole, a file cannot be read, or the repository
-    does not hold what was sent; a snapshot of an app whose dump failed is never made.
+    Raises RonronError when a dump fails or is not whole, or a file cannot be read; a snapshot of an
+    app whose dump failed is never made.
     """
     folder = f"{BACKUPS}/{app.name}"
     storage.run(["install", "-d", "-m", "0700", BACKUPS, folder])
@@ -114,19 +126,30 @@ def back_up(
         for name, rule in databases.items()
     )
     with step(report, "back up", app.name):
-        _describe(storage, folder, app, dumps)
-        snapshot = restic.backup(app.name, app.paths)
-        own = [one for one in restic.entries(snapshot.id, folder) if one.kind == "file"]
-        there = {entry.path: entry.size for entry in own}
-        for made in dumps:
-            if there.get(made.path) != made.size:
+        own = _describe(storage, folder, app, dumps)
+        made = restic.backup(app.name, app.paths)
+        entries = restic.entries(made, folder) if made and dumps else ()
+        there = {entry.path: entry.size for entry in entries}
+        for one in dumps:
+            if there.get(one.path) != one.size:
                 raise RonronError(
-                    f"{app.name}: the snapshot {snapshot.short_id} does not hold the dump of "
-                    f"{made.database} whole",
+                    f"{app.name}: the snapshot {made[:8]} does not hold the dump of "
+                    f"{one.database} whole",
                     remedy="ronron backup check",
                 )
-    held = snapshot.files - len(own) if app.files else None
-    return Backed(snapshot, dumps, held, tuple(_doubts(app)))
+    return Sent(app.name, made, dumps, own if app.files else None, tuple(_doubts(app)))
+
+
+def seen(sent: Sent, listed: Sequence[Snapshot]) -> Backed:
+    """What was sent, as the repository lists it. Raises RonronError when it does not."""
+    for one in listed:
+        if sent.id and one.id == sent.id:
+            held = None if sent.own is None else one.files - sent.own
+            return Backed(one, sent.dumps, held, sent.doubts)
+    raise RonronError(
+        f"{sent.app}: restic made a snapshot, but the repository does not list it",
+        remedy="ronron backup check",
+    )
 
 
 def _doubts(app: Protected) -> list[str]:
@@ -135,8 +158,9 @@ def _doubts(app: Protected) -> list[str]:
     return [f"{app.name}: no dump is declared for {', '.join(left)}: not backed up"] if left else []
 
 
-def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, ...]) -> None:
-    """Write what describes the app into the folder `about` of its backups, whole."""
+def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, ...]) -> int:
+    """Write what describes the app into the folder `about` of its backups, whole; how many files
+    that folder of backups then has."""
     about = {
         "app": app.name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -166,9 +190,9 @@ def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, .
         files |= {f"recipe/{name}": data for name, data in _files(app.recipe.folder).items()}
     script = (
         'rm -rf "$1/.about" && mkdir -m 0700 "$1/.about" && tar -x -C "$1/.about" && '
-        'rm -rf "$1/about" && mv "$1/.about" "$1/about"'
+        'rm -rf "$1/about" && mv "$1/.about" "$1/about" && find "$1" -type f -printf .'
     )
-    storage.run(["sh", "-c", script, "sh", folder], stdin=_tar(files))
+    return len(storage.run(["sh", "-c", script, "sh", folder], stdin=_tar(files)).text)
 
 
 def _files(folder: Path) -> dict[str, bytes]:

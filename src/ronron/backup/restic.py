@@ -35,6 +35,10 @@ class NoRepository(OperatorError):
     """There is no repository at the place that the site names."""
 
 
+class _Locked(RonronError):
+    """Another program holds the repository's lock, or one that is gone has left it."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What restic keeps of one app at one time; `size` in bytes, of all that it holds."""
@@ -86,21 +90,15 @@ class Restic:
         found = (_snapshot(item) for item in listed or ())
         return tuple(sorted((one for one in found if one), key=lambda one: one.time))
 
-    def backup(self, app: str, paths: Sequence[str]) -> Snapshot:
-        """Make a snapshot of `paths` for `app`, and return it as the repository lists it then.
+    def backup(self, app: str, paths: Sequence[str]) -> str:
+        """Make a snapshot of `paths` for `app`; its id, which only `snapshots` shows to be there.
 
-        Raises RonronError when a file could not be read, or the repository does not list it.
+        Raises RonronError when a file could not be read.
         """
         arguments = ["--host", self.site, "--tag", tag_of(app), "--group-by", "host,tags"]
         lines = self._run("backup", *arguments, "--exclude-caches", "--", *paths, where=app)
         made = [line["snapshot_id"] for line in lines if line.get("message_type") == "summary"]
-        listed = [one for one in self.snapshots(app) if made and one.id == made[0]]
-        if not listed:
-            raise RonronError(
-                f"{app}: restic made a snapshot, but the repository does not list it",
-                remedy="ronron backup check",
-            )
-        return listed[0]
+        return str(made[0]) if made else ""
 
     def entries(self, snapshot: str, *below: str) -> tuple[Entry, ...]:
         """What a snapshot holds directly in and under the folders `below`, or all of it."""
@@ -183,10 +181,21 @@ class Restic:
 
     def unlock(self) -> None:
         """Remove the locks of programs that are gone."""
-        self._run("unlock")
+        self._once(["unlock"], "")
 
     def _run(self, *arguments: str, where: str = "") -> list[Any]:
-        """Run restic with `--json`; returns its lines, parsed. Raises what its failure means."""
+        """Run restic with `--json`; returns its lines, parsed. Raises what its failure means.
+
+        Locks of programs that are gone are removed when one is in the way, and then only is a lock
+        waited for: to look for them each time would take restic a second.
+        """
+        try:
+            return self._once(arguments, where)
+        except _Locked:
+            self.unlock()
+            return self._once(arguments, where, "--retry-lock", LOCK_WAIT)
+
+    def _once(self, arguments: Sequence[str], where: str, *options: str) -> list[Any]:
         lines: list[Any] = []
         failures: list[str] = []
 
@@ -202,8 +211,7 @@ class Restic:
                 else:
                     lines.append(message)
 
-        wait = [] if arguments[0] in ("init", "unlock") else ["--retry-lock", LOCK_WAIT]
-        ended = sealed.run(self.runner, self.repository.order("--json", *wait, *arguments), line)
+        ended = sealed.run(self.runner, self.repository.order("--json", *options, *arguments), line)
         if ended.status:
             said = [*failures]
             for text in ended.errors:
@@ -230,7 +238,7 @@ class Restic:
                 remedy="take the vault's file from git, or choose another repository",
             )
         if status == LOCKED:
-            return RonronError(
+            return _Locked(
                 f"{place}: another restic works with it: {_first(said)}",
                 remedy="wait until that is done; ronron backup unlock removes locks of the dead",
             )

@@ -14,7 +14,7 @@ from ronron.backup import app as backing
 from ronron.backup import journal
 from ronron.backup import state as states
 from ronron.backup.alerts import Alert
-from ronron.backup.app import Backed, Protected
+from ronron.backup.app import Backed, Protected, Sent
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
 from ronron.backup.restic import Restic, Snapshot
 from ronron.backup.restore import tidy
@@ -130,7 +130,7 @@ def back_up(
         chosen = names or [name for name in since if job in ("", known[name].job)]
         began = utcnow()
 
-        def one(name: str) -> Backed | Failed:
+        def one(name: str) -> Sent | Failed:
             try:
                 app = protected(session, swarm, name)
                 where = holders(session, swarm, app)
@@ -142,16 +142,24 @@ def back_up(
 
         try:
             _take_back(session)
-            repo.unlock()
-            session.servers.on_each(tidy)
-            with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-                results = list(threads.map(one, chosen))
+            with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(APPS_AT_ONCE) as threads:
+                beside.submit(session.servers.on_each, tidy)
+                sent = list(threads.map(one, chosen))
+            listed = repo.snapshots()
         except RonronError as error:
-            _keep(session, swarm, began, [Failed(name, error) for name in chosen])
+            _keep(session, swarm, began, [Failed(name, error) for name in chosen], None)
             raise
-        _keep(session, swarm, began, results)
+        results = [item if isinstance(item, Failed) else _seen(item, listed) for item in sent]
+        _keep(session, swarm, began, results, listed)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
+
+
+def _seen(sent: Sent, listed: Sequence[Snapshot]) -> Backed | Failed:
+    try:
+        return backing.seen(sent, listed)
+    except RonronError as error:
+        return Failed(sent.app, error)
 
 
 def _take_back(session: Session) -> None:
@@ -163,25 +171,33 @@ def _take_back(session: Session) -> None:
 
 
 def _keep(
-    session: Session, swarm: SwarmState, began: datetime, results: Sequence[Backed | Failed]
+    session: Session,
+    swarm: SwarmState,
+    began: datetime,
+    results: Sequence[Backed | Failed],
+    snapshots: Sequence[Snapshot] | None,
 ) -> None:
-    """Look at what the repository holds now, and keep on the manager what was seen and tried.
+    """Keep on the manager what was tried, and the `snapshots` that were listed after it.
 
     That it cannot be kept is told; it changes nothing of what was done.
     """
     try:
-        _write(session, swarm, began, results)
+        _write(session, swarm, began, results, snapshots)
     except RonronError as error:
         told = Event("keep what was seen", session.manager.name, detail=str(error))
         session.report(told)
 
 
 def _write(
-    session: Session, swarm: SwarmState, began: datetime, results: Sequence[Backed | Failed]
+    session: Session,
+    swarm: SwarmState,
+    began: datetime,
+    results: Sequence[Backed | Failed],
+    snapshots: Sequence[Snapshot] | None,
 ) -> None:
     seen = watching.read(session.manager).model_copy(update={"skew": watching.skew(session)})
-    with suppress(RonronError):
-        seen = states.listed(seen, restic(session).snapshots(), utcnow())
+    if snapshots is not None:
+        seen = states.listed(seen, snapshots, utcnow())
     for result in results:
         if isinstance(result, Failed):
             seen = states.tried(seen, result.app, began, error=result.error.message)
@@ -219,8 +235,6 @@ def check(session: Session, subset: str) -> None:
     repo = restic(session)
     error: RonronError | None = None
     with _locked(session, "ronron backup check"):
-        # A check wants the repository for itself: locks of the dead would be in its way.
-        repo.unlock()
         try:
             with step(session.report, "check", repo.repository.location):
                 repo.check(subset)
@@ -267,7 +281,6 @@ def forget(session: Session) -> int:
                     f"{server}: its clock differs by {abs(ahead):.0f} s: nothing is forgotten",
                     remedy="set it: timedatectl on the server shows what it follows",
                 )
-        repo.unlock()
         apps = session.loaded.apps
         kept = {
             app: rule(settings, apps[app].backup if app in apps else None).keep
@@ -285,7 +298,6 @@ def forget_these(session: Session, ids: Sequence[str]) -> int:
         for name in ids:
             if len(name) < 8 or not any(one.id.startswith(name) for one in found):
                 raise OperatorError(f"there is no snapshot {name}", remedy="ronron backups")
-        repo.unlock()
         repo.forget_these(ids)
         left = states.listed(watching.read(session.manager), repo.snapshots(), utcnow())
         watching.write(session.manager, left)
