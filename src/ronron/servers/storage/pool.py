@@ -175,12 +175,6 @@ def _lvm(
         yield Step(Run(f"make its file system, {wanted.filesystem}", make), again)
 
 
-def _bearers(disk: BlockDevice) -> list[str]:
-    """The devices that bear the disk's signatures: its partitions, and the disk itself last."""
-    found = dict.fromkeys(one.device for one in disk.signatures if one.device != disk.device)
-    return [*found, disk.device]
-
-
 def _uuid(wanted: Pool, pool: PoolFacts) -> str:
     return pool.uuid or wanted.uuid
 
