@@ -145,21 +145,30 @@ def back_up(
             with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(APPS_AT_ONCE) as threads:
                 beside.submit(session.servers.on_each, tidy)
                 sent = list(threads.map(one, chosen))
-            listed = repo.snapshots()
         except RonronError as error:
             _keep(session, swarm, began, [Failed(name, error) for name in chosen], None)
             raise
-        results = [item if isinstance(item, Failed) else _seen(item, listed) for item in sent]
+        listed, results = _seen(repo, sent)
         _keep(session, swarm, began, results, listed)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
 
 
-def _seen(sent: Sent, listed: Sequence[Snapshot]) -> Backed | Failed:
+def _seen(
+    repo: Restic, sent: Sequence[Sent | Failed]
+) -> tuple[tuple[Snapshot, ...] | None, list[Backed | Failed]]:
+    """What the repository lists, None where it does not answer, and what of `sent` is in it."""
     try:
-        return backing.seen(sent, listed)
+        listed = repo.snapshots()
     except RonronError as error:
-        return Failed(sent.app, error)
+        return None, [one if isinstance(one, Failed) else Failed(one.app, error) for one in sent]
+    results: list[Backed | Failed] = []
+    for one in sent:
+        try:
+            results.append(one if isinstance(one, Failed) else backing.seen(one, listed))
+        except RonronError as error:
+            results.append(Failed(one.app, error))
+    return listed, results
 
 
 def _take_back(session: Session) -> None:
