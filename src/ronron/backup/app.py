@@ -143,7 +143,7 @@ def back_up(
 def seen(sent: Sent, listed: Sequence[Snapshot]) -> Backed:
     """What was sent, as the repository lists it. Raises RonronError when it does not."""
     for one in listed:
-        if sent.id and one.id == sent.id:
+        if one.id == sent.id:
             held = None if sent.own is None else one.files - sent.own
             return Backed(one, sent.dumps, held, sent.doubts)
     raise RonronError(

@@ -143,8 +143,9 @@ def back_up(
         try:
             _take_back(session)
             with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-                beside.submit(session.servers.on_each, tidy)
+                tidying = beside.submit(session.servers.on_each, tidy)
                 sent = list(threads.map(one, chosen))
+            tidying.result()  # A bug in it is raised here.
         except RonronError as error:
             _keep(session, swarm, began, [Failed(name, error) for name in chosen], None)
             raise

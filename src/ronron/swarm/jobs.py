@@ -149,7 +149,7 @@ def _spec(engine: DockerClient, app: str, service: str) -> Mapping[str, Any]:
 def _own(engine: DockerClient, spec: Mapping[str, Any]) -> list[dict[str, str]]:
     """The networks of the service that are the app's alone, without its names on them: who asks
     for those means the service. On the proxy's network other apps answer to the same names."""
-    shared = {n["Id"] for n in engine.api.networks(names=[PROXY_NETWORK])}
+    shared = [one["Id"] for one in _networks(engine, PROXY_NETWORK)]
     attached = spec["TaskTemplate"].get("Networks") or ()
     return [{"Target": one["Target"]} for one in attached if one["Target"] not in shared]
 
@@ -191,9 +191,7 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
     """An overlay network like the app's own while the context lasts."""
     from docker.errors import APIError
 
-    own = [
-        n for n in engine.api.networks(names=[f"{app}_default"]) if n["Name"] == f"{app}_default"
-    ]
+    own = _networks(engine, f"{app}_default")
     options = {
         key: value
         for key, value in ((own[0].get("Options") or {}) if own else {}).items()
@@ -201,7 +199,7 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
     }
 
     def gone() -> bool:
-        left = [n for n in engine.api.networks(names=[name]) if n["Name"] == name]
+        left = _networks(engine, name)
         try:
             for network in left:
                 engine.api.remove_network(network["Id"])
@@ -217,6 +215,11 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
         yield str(made["Id"])
     finally:
         until(gone, REMOVE_SECONDS, f"the network {name} to go")
+
+
+def _networks(engine: DockerClient, name: str) -> list[Mapping[str, Any]]:
+    """The networks of that very name: Docker's own filter finds those that contain it too."""
+    return [one for one in engine.api.networks(names=[name]) if one["Name"] == name]
 
 
 def _remove(engine: DockerClient, name: str) -> None:
