@@ -2,10 +2,13 @@
 
 Both sides begin with an empty repository each time, on the same disk of the lab's manager. Ours is
 the whole command, from the operator's computer: dumps there are none. A restore of ours verifies
-what it wrote, so restic does too (`--verify`); ours also stops and starts the app.
+what it wrote, so restic does too (`--verify`). Ours also stops and starts the app, and makes a
+snapshot for each of the twenty; beside them stands what a person would do by hand for the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from heap import declare, fill, there, volume
 from laboratory import Laboratory
@@ -16,6 +19,18 @@ APPS = 20
 ROUNDS = 3
 REPOSITORY, BARE, TARGET = "/srv/repository", "/srv/bare", "/srv/bare-restored"
 RESTIC = ("env", "RESTIC_PASSWORD=bench", "restic", "--quiet", "-r", BARE)
+# A restore by hand: beside the data, then the folders change places while the app stands still.
+BY_HAND = """
+set -e
+data=$1 target=$2 service=$3; shift 3
+"$@" restore latest --verify --target "$target"
+docker service scale --detach "$service=0" >/dev/null
+while [ -n "$(docker ps -q --filter "name=$service")" ]; do sleep 0.1; done
+mv "$data" "$data.old"
+mv "$target$data" "$data"
+docker service scale --detach "$service=1" >/dev/null
+until [ -n "$(docker ps -q --filter "name=$service" --filter health=healthy)" ]; do sleep 0.1; done
+"""
 
 
 def measure(laboratory: Laboratory) -> list[Result]:
@@ -33,29 +48,39 @@ def measure(laboratory: Laboratory) -> list[Result]:
         lambda: _ours(laboratory, "heap"),
         lambda: _bare(laboratory, volume("heap")),
     )
-    restores, bare_restores = alternate(
-        ROUNDS, lambda: _restore(laboratory), lambda: _bare_restore(laboratory)
+    lists = [there(laboratory, *RESTIC, "snapshots")[0] for _ in range(ROUNDS)]
+    restores, bare_restores, by_hand = alternate(
+        ROUNDS,
+        lambda: _restore(laboratory),
+        lambda: _bare_restore(laboratory),
+        lambda: _restore_by_hand(laboratory),
     )
     there(laboratory, "sh", "-c", f"rm -rf {volume('heap')}/* {REPOSITORY} {BARE}")
     for app in apps:
         fill(laboratory, app, FILES // APPS, SIZE)
     laboratory.ronron("remove", "heap", "--yes", "--delete-data")
     say("backing: measuring twenty apps")
-    all_ours, all_bare = alternate(
+    all_ours, all_bare, one_by_one = alternate(
         ROUNDS,
         lambda: _ours(laboratory),
         lambda: _bare(laboratory, *map(volume, apps)),
+        lambda: _for_each(laboratory, map(volume, apps)),
     )
     return [
         Result("backup of 2 GiB / restic backup", ratio(backups, bare_backups), "ratio", 1.1),
         Result.median("backup of 2 GiB", backups, "s"),
         Result.median("restic backup of 2 GiB", bare_backups, "s"),
+        Result.median("restic snapshots, which shows that one is there", lists, "s"),
         Result("restore of 2 GiB / restic restore", ratio(restores, bare_restores), "ratio", 1.1),
         Result.median("restore of 2 GiB", restores, "s"),
         Result.median("restic restore of 2 GiB", bare_restores, "s"),
+        Result("restore of 2 GiB / by hand", ratio(restores, by_hand), "ratio"),
+        Result.median("restore of 2 GiB by hand, the app stopped and started", by_hand, "s"),
         Result("backup of 20 apps / one restic backup", ratio(all_ours, all_bare), "ratio", 1.2),
         Result.median("backup of 20 apps, 2 GiB", all_ours, "s"),
         Result.median("restic backup of their folders at once", all_bare, "s"),
+        Result("backup of 20 apps / restic for each", ratio(all_ours, one_by_one), "ratio"),
+        Result.median("restic backup of each folder, three at a time", one_by_one, "s"),
     ]
 
 
@@ -71,6 +96,14 @@ def _bare(laboratory: Laboratory, *folders: str) -> float:
     return there(laboratory, *RESTIC, "backup", *folders)[0]
 
 
+def _for_each(laboratory: Laboratory, folders: Iterable[str]) -> float:
+    there(laboratory, "rm", "-rf", BARE)
+    there(laboratory, *RESTIC, "init")
+    each = ("xargs", "-n", "1", "-P", "3", *RESTIC, "backup")
+    return there(laboratory, "sh", "-c", 'list=$1; shift; printf "%s\\n" $list | "$@"', "sh",
+                 " ".join(folders), *each)[0]  # fmt: skip
+
+
 def _restore(laboratory: Laboratory) -> float:
     seconds = laboratory.ronron("restore", "heap", "--yes")
     there(laboratory, "sh", "-c", "rm -rf /srv/ronron/volumes/.replaced/*")
@@ -81,4 +114,12 @@ def _bare_restore(laboratory: Laboratory) -> float:
     words = ("restore", "latest", "--verify", "--target", TARGET)
     seconds, _ = there(laboratory, *RESTIC, *words)
     there(laboratory, "rm", "-rf", TARGET)
+    return seconds
+
+
+def _restore_by_hand(laboratory: Laboratory) -> float:
+    data = volume("heap")
+    words = (data, TARGET, "heap_keeper", *RESTIC)
+    seconds, _ = there(laboratory, "sh", "-c", BY_HAND, "sh", *words)
+    there(laboratory, "rm", "-rf", TARGET, f"{data}.old")
     return seconds
