@@ -311,6 +311,7 @@ def test_containers_that_may_too_much(fields: dict[str, Any], name: str, severit
             "secret-readable",
             "high",
         ),
+        ({"search_ended": "/opt/many"}, "secrets-unsearched", "low"),
     ],
 )
 def test_servers_that_were_left_alone(fields: dict[str, Any], name: str, severity: str) -> None:

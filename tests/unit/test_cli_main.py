@@ -101,6 +101,9 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["xyzzy"], "error: There is no command xyzzy (see ronron --help).\n"),
         (["schema", "x"], "error: Invalid value for '[ronron|app]': 'x' is not one of"),
         (["--nonsense"], "error: No such option '--nonsense'"),
+        (["apply", "--timeout", "-1"], "error: Invalid value for '--timeout': -1: give more"),
+        (["drill", "--timeout", "inf"], "error: Invalid value for '--timeout': inf: give more"),
+        (["move", "--timeout", "nan"], "error: Invalid value for '--timeout': nan: give more"),
         (["server", "add"], "error: Missing argument 'ADDRESS...'"),
     ],
 )

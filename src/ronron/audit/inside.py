@@ -69,10 +69,11 @@ class Lynis:
 @dataclass(frozen=True)
 class Inside:
     """A server from inside. `lists_age` is the age of its package lists in seconds, negative when
-    there are none."""
+    there are none, `search_ended` the folder where the search for secrets was given up."""
 
     clock: float
     secrets: tuple[Readable, ...]
+    search_ended: str
     containers: tuple[Container, ...]
     security: tuple[str, ...]
     upgrades: tuple[str, ...]
@@ -100,6 +101,7 @@ def parse(text: str) -> Inside:
     return Inside(
         clock=data["clock"],
         secrets=tuple(Readable(**one) for one in data["secrets"]),
+        search_ended=data["search_ended"],
         containers=tuple(_container(one) for one in data["containers"]),
         security=tuple(data["upgrades"]["security"]),
         upgrades=tuple(data["upgrades"]["other"]),
@@ -126,6 +128,10 @@ def findings(
         what = f"every user of the server can read {file.kind}"
         remedy = f"chmod o-rwx {file.path}"
         yield Finding("secret-readable", "high", where, what, file.path, remedy)
+    if seen.search_ended:
+        what = "the search for readable secrets ended early: there are too many files"
+        remedy = "look below that folder yourself, or close it: chmod o-x"
+        yield Finding("secrets-unsearched", "low", where, what, seen.search_ended, remedy)
     for address in seen.docker_listens:
         what = "the Docker daemon listens on TCP: who reaches it is root"
         remedy = "remove hosts from /etc/docker/daemon.json and -H from its unit"

@@ -60,9 +60,11 @@ def _text(path: str) -> str:
         return ""
 
 
-def _secrets() -> list[dict[str, str]]:
-    """Files with keys or passwords that every user of the server can read."""
-    found, seen = [], 0
+def _secrets() -> tuple[list[dict[str, str]], str]:
+    """Files with keys or passwords that every user of the server can read; the folder where the
+    search ended early, empty when it did not."""
+    found: list[dict[str, str]] = []
+    seen = 0
     for root in ROOTS:
         for folder, folders, names in os.walk(root):
             if not _open_to_all(folder):
@@ -71,13 +73,12 @@ def _secrets() -> list[dict[str, str]]:
             folders[:] = [one for one in folders if one not in PROGRAMS]
             seen += len(names)
             if seen > MOST_FILES:
-                folders[:] = []
-                break
+                return found, folder
             for name in names:
                 path = Path(folder, name)
                 if NAMES.search(name) and (kind := _readable(path)):
                     found.append({"path": str(path), "kind": kind})
-    return found
+    return found, ""
 
 
 def _open_to_all(folder: str) -> bool:
@@ -269,9 +270,11 @@ def _docker_listens() -> list[str]:
 def _look(query: dict[str, Any]) -> dict[str, Any]:
     containers = _containers()
     _candidates(containers)
+    secrets, ended = _secrets()
     return {
         "clock": time.time(),
-        "secrets": _secrets(),
+        "secrets": secrets,
+        "search_ended": ended,
         "containers": containers,
         "upgrades": _upgrades(),
         "lists_age": _lists_age(),

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from ronron.plan.status import AppStatus, SiteStatus
     from ronron.site.load import LoadedSite
 
-timeout_option = click.option(
-    "--timeout", default=300.0, show_default=True, help="Seconds that it may take to answer."
-)
+timeout_option = context.timeout_option(300.0, "Seconds that it may take to answer.")
 
 
 @click.command()

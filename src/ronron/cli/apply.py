@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--timeout", default=300.0, show_default=True, help="Seconds that each app may take to answer."
-)
+@context.timeout_option(300.0, "Seconds that each app may take to answer.")
 @context.json_option
 @context.yes_option
 @context.with_site

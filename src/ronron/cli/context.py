@@ -42,5 +42,28 @@ def with_site(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # Generic in newer ones alone.
+    """How long something may take: more than nothing, at most a day."""
+
+    name = "seconds"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The number; fails for all others, `nan` among them."""
+        found = float(click.FLOAT.convert(value, param, ctx))
+        if not 0 < found <= 24 * 3600:
+            self.fail(f"{value}: give more than 0 and at most 86400.", param, ctx)
+        return found
+
+
+def timeout_option(default: float, about: str) -> Callable[[Any], Any]:
+    """The option `--timeout`, in seconds."""
+    return click.option("--timeout", type=Seconds(), default=default, show_default=True, help=about)
+
+
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--allow-host-paths", is_flag=True, help="Of a plain stack file: keep mounts of host paths."
 )
-@click.option(
-    "--timeout", default=300.0, show_default=True, help="Seconds that it may take to answer."
-)
+@context.timeout_option(300.0, "Seconds that it may take to answer.")
 @context.json_option
 @context.yes_option
 @context.with_site

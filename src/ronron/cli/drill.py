@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("apps", nargs=-1, metavar="[APP]…")
 @click.option("--app", "more", metavar="APP", multiple=True, help="This app; may be given again.")
-@click.option("--timeout", default=500.0, show_default=True, help="Seconds that an app may take.")
+@context.timeout_option(500.0, "Seconds that an app may take.")
 @context.json_option
 @context.with_site
 def drill(

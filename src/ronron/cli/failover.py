@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--to", metavar="SERVER", help="Where they come up; default: where new ones would.")
 @click.option("--now", is_flag=True, help="However short a time the server has been gone.")
 @click.option("--automatic", is_flag=True, help="Every app that it is time for; for the timer.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds it may take to answer.")
+@context.timeout_option(300.0, "Seconds it may take to answer.")
 @context.json_option
 @context.yes_option
 @context.with_site

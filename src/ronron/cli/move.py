@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--to", metavar="SERVER", help="The server that shall hold them.")
 @click.option("--volume", "volumes", metavar="VOLUME", multiple=True, help="This one alone.")
 @click.option("--forget", "forgetting", is_flag=True, help="Delete the old copies of its data.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds it may take to answer.")
+@context.timeout_option(300.0, "Seconds it may take to answer.")
 @context.json_option
 @context.yes_option
 @context.with_site

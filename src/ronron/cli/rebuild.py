@@ -16,7 +16,7 @@ _PHASES = ("deploy", "fetch", "load", "start")
 
 
 @click.command()
-@click.option("--timeout", default=500.0, show_default=True, help="Seconds that an app may take.")
+@context.timeout_option(500.0, "Seconds that an app may take.")
 @context.json_option
 @context.yes_option
 @context.with_site

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--domain", help="With --as: where the other app is reached.")
 @click.option("--only", "only", metavar="VOLUME", multiple=True, help="This volume of files alone.")
 @click.option("--database", "databases", is_flag=True, help="The databases alone.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds it may take to answer.")
+@context.timeout_option(300.0, "Seconds it may take to answer.")
 @context.json_option
 @context.yes_option
 @context.with_site

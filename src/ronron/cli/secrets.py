@@ -116,7 +116,7 @@ def show(loaded: LoadedSite, app: str, secret: str | None, reveal: bool, as_json
 @click.argument("app")
 @click.argument("secret")
 @click.option("--vault-only", is_flag=True, help="The app has this value already: only keep it.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds that it may take.")
+@context.timeout_option(300.0, "Seconds that it may take.")
 @context.yes_option
 @context.with_site
 def set_value(
@@ -180,7 +180,7 @@ def set_value(
 @secrets.command()
 @click.argument("app")
 @click.argument("secret", required=False)
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds that it may take.")
+@context.timeout_option(300.0, "Seconds that it may take.")
 @context.yes_option
 @context.with_site
 def rotate(loaded: LoadedSite, app: str, secret: str | None, timeout: float, yes: bool) -> None:
