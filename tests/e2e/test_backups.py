@@ -231,6 +231,17 @@ def test_mistakes_are_told_in_one_line(kept: Operator) -> None:
         assert "Traceback" not in err
 
 
+def test_secrets_of_another_app_are_not_taken_for_a_copys(kept: Operator) -> None:
+    left = kept.folder / "vault" / "old.age"
+    left.write_bytes((kept.folder / "vault" / "shelf.age").read_bytes())
+    try:
+        _, err = kept.ronron("restore", "shelf", "--as", "old", "--yes", status=2)
+    finally:
+        left.unlink()
+    assert "vault/old.age: is of another app" in err
+    assert not (kept.folder / "apps" / "old.yml").exists()
+
+
 def test_another_password_is_told(kept: Operator) -> None:
     vault = kept.folder / "vault" / "backup.age"
     before = vault.read_bytes()

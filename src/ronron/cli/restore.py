@@ -50,6 +50,7 @@ def restore(
     """
     from ronron.backup.restic import choose
     from ronron.backup.restore import Choice
+    from ronron.events import ignore
     from ronron.plan import backups, restoring
     from ronron.plan.session import open_session
 
@@ -61,16 +62,18 @@ def restore(
         databases=None if databases or not only else frozenset(),
     )
     name = new_name or app
-    with output.reporter() as report, open_session(loaded, report) as session:
-        repo = backups.restic(session)
-        snapshot = choose(repo.snapshots(app), app, at)
-    when = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
-    if new_name is None and app in loaded.apps:
-        output.confirm(f"Replace the data of {app} by that of {when}?", yes)
-    with output.reporter() as report, open_session(loaded, report) as session:
-        if new_name is not None or app not in loaded.apps:
-            session = restoring.deployed_from(session, snapshot, name, domain, seconds=timeout)
-        done = restoring.restore(session, snapshot, name, choice, seconds=timeout)
+    with open_session(loaded, ignore) as silent:
+        with output.reporter() as report:
+            session = silent.reporting(report)
+            snapshot = choose(backups.restic(session).snapshots(app), app, at)
+        when = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
+        if new_name is None and app in loaded.apps:
+            output.confirm(f"Replace the data of {app} by that of {when}?", yes)
+        with output.reporter() as report:
+            session = silent.reporting(report)
+            if new_name is not None or app not in loaded.apps:
+                session = restoring.deployed_from(session, snapshot, name, domain, seconds=timeout)
+            done = restoring.restore(session, snapshot, name, choice, seconds=timeout)
     if as_json:
         output.result_json(
             {

@@ -66,11 +66,16 @@ def deployed_from(
 
     It has the same secrets, since data may be encrypted with them. Its file is removed again when
     it cannot be deployed. Returns a session that knows it. Raises OperatorError when `name` is
-    taken, or it would answer to the other's domain.
+    taken, by secrets of an app that is gone too, or it would answer to the other's domain.
     """
     loaded = session.loaded
     if name in loaded.apps:
         raise OperatorError(f"there is an app {name} already", remedy="choose another name")
+    if name != snapshot.app and session.vault.exists(name):
+        raise OperatorError(
+            f"vault/{name}.age: is of another app of that name, which is gone",
+            remedy=f"choose another name, or: git rm vault/{name}.age",
+        )
     about = restoring.read_about(restic(session), snapshot)
     content = {**about["declared"], "name": name}
     content.pop("domain", None)
