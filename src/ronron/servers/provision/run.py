@@ -21,7 +21,7 @@ from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
-from ronron.servers.provision import journal, leftovers, monitored
+from ronron.servers.provision import journal, leftovers, monitored, remap
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -116,11 +116,13 @@ def declare(
             subnet=site.network.subnet,
             docker=site.docker.packages,
             no_new_privileges=site.docker.no_new_privileges,
+            userns_remap=site.docker.userns_remap,
             registry=registry,
             packages=_packages(site, server),
             part=kept
             + leftovers.part()
             + monitored.part()
+            + remap.part(userns_remap=site.docker.userns_remap)
             + shipping.part(name, loaded.apps.values(), logs)
             + _shared(site, name, storage, addresses)
             + closed,
