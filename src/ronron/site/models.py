@@ -114,7 +114,7 @@ class Docker(Model):
     )
     userns_remap: bool = Field(
         default=False,
-        description="Root in a container is nobody on its server; from a site's first apply on.",
+        description="Users of containers are none of the server's; for servers in no swarm yet.",
     )
 
     @property
