@@ -13,8 +13,8 @@ import pytest
 
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
-from ronron.servers.defend.fail2ban import TAG
-from ronron.servers.provision import journal
+from ronron.servers.defend import fail2ban
+from ronron.servers.provision import journal, requests
 from ronron.servers.provision.model import LogAccess
 from ronron.site.load import load_site
 from ronron.site.logs import Retention, days, store_of
@@ -63,9 +63,11 @@ def test_rsyslog_takes_the_configuration(tmp_path: Path, how: str) -> None:
 
 def test_the_proxys_lines_are_those_that_fail2ban_reads() -> None:
     text = shipping.configuration("one", [STORE])
-    assert f'$!CONTAINER_TAG == "{TAG}"' in text
+    assert f'input(type="imfile" file="{requests.PATH}"' in text
+    jail = fail2ban.files(())["/etc/fail2ban/jail.d/ronron.conf"][0]
+    assert jail.count(f"logpath = {requests.PATH}\n") == 2
     assert "mmexternal" not in text
-    assert text.count("stop\n") == 2
+    assert text.count("stop\n") == 1
     assert set(re.findall(r'server="(https:\S+)"', text)) == {
         f"https://logs.ronron.internal:9428/{kind}" for kind in ("access", "app", "system")
     }
@@ -131,13 +133,36 @@ def test_the_program_answers_each_line_and_never_with_the_address(how: str) -> N
     assert told[1:] == ["", "", ""]
 
 
-def test_the_journal_keeps_nothing_longer_than_any_store() -> None:
-    retention = Retention.model_validate({"access": "3w", "app": "1y"})
-    assert retention.shortest == 21
-    (file,) = journal.part(retention.shortest).files
-    assert "MaxRetentionSec=21day\n" in file.content
+def test_the_journal_keeps_nothing_longer_than_any_store_of_its_lines() -> None:
+    retention = Retention.model_validate({"access": "3w", "app": "1y", "system": "4w"})
+    assert retention.of_journals == 28
+    (file,) = journal.part(retention.of_journals).files
+    assert "MaxRetentionSec=28day\n" in file.content
     assert "RateLimitBurst=0\n" in file.content
     assert [days(text) for text in ("1d", "2w", "1y")] == [1, 14, 365]
+
+
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="needs logrotate")
+def test_the_access_log_is_rotated_by_day_and_size_and_old_files_go(tmp_path: Path) -> None:
+    part = requests.part(14)
+    text = {file.path: file.content for file in part.files}
+    log = tmp_path / "access.log"
+    log.write_text("x" * (51 << 20))
+    log.chmod(0o640)
+    file = tmp_path / "rotate.conf"
+    file.write_text(text[requests.CONFIGURATION].replace(requests.FOLDER, str(tmp_path)))
+    file.chmod(0o644)
+    argv = ["logrotate", "--state", str(tmp_path / "state"), str(file)]
+    subprocess.run(argv, check=True, timeout=30)
+    (old,) = tmp_path.glob("access.log-*")
+    assert (old.stat().st_size, log.stat().st_size) == (51 << 20, 0)
+    assert log.stat().st_mode & 0o777 == 0o640
+    log.write_text("one line")
+    subprocess.run(argv, check=True, timeout=30)
+    assert log.read_text() == "one line"
+    assert len(list(tmp_path.glob("access.log-*"))) == 1
+    # Rotated at least once a day: a file that is so old has no younger line.
+    assert "-mtime +13 -delete\n" in text[f"/etc/systemd/system/{requests.SERVICE}.service"]
 
 
 @pytest.mark.parametrize("text", ["0d", "30", "5m", "d", "1d2h", "-1d"])
