@@ -118,11 +118,14 @@ def test_the_access_logs_older_files_are_read_first_and_from_a_time_on(tmp_path:
     def line(at: str, path: str) -> str:
         return f'{{"RequestPath":"{path}","StartUTC":"2026-11-27T{at}.5Z","level":"info"}}\n'
 
-    log = tmp_path / "access.log"
-    log.write_text(line("12:02:00", "/4"))
-    (tmp_path / "access.log-1764244860").write_text(line("12:01:00", "/3"))
-    (tmp_path / "access.log-1764244800").write_text(line("11:59:59", "/1") + line("12:00:00", "/2"))
-    argv = ["sh", "-c", logs._SINCE, "sh", str(log), "2026-11-27T12:00:00"]
+    for began, text in (
+        ("1764244920", line("12:02:00", "/4")),
+        ("1764244860", line("12:01:00", "/3")),
+        ("1764244800", line("11:59:59", "/1") + line("12:00:00", "/2")),
+    ):
+        (tmp_path / f"access-{began}.log").write_text(text)
+    (tmp_path / "access.log").symlink_to("access-1764244920.log")
+    argv = ["sh", "-c", logs._SINCE, "sh", str(tmp_path), "2026-11-27T12:00:00"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
     found = [json.loads(one)["RequestPath"] for one in done.stdout.splitlines()]
     assert (found, done.stderr) == (["/2", "/3", "/4"], "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
 from ronron.servers.defend import fail2ban
-from ronron.servers.provision import journal, requests
+from ronron.servers.provision import journal, requests, rotate
 from ronron.servers.provision.model import LogAccess
 from ronron.site.load import load_site
 from ronron.site.logs import Retention, days, store_of
@@ -63,7 +64,7 @@ def test_rsyslog_takes_the_configuration(tmp_path: Path, how: str) -> None:
 
 def test_the_proxys_lines_are_those_that_fail2ban_reads() -> None:
     text = shipping.configuration("one", [STORE])
-    assert f'input(type="imfile" file="{requests.PATH}"' in text
+    assert f'input(type="imfile" file="{requests.FILES}"' in text
     jail = fail2ban.files(())["/etc/fail2ban/jail.d/ronron.conf"][0]
     assert jail.count(f"logpath = {requests.PATH}\n") == 2
     assert "mmexternal" not in text
@@ -142,27 +143,33 @@ def test_the_journal_keeps_nothing_longer_than_any_store_of_its_lines() -> None:
     assert [days(text) for text in ("1d", "2w", "1y")] == [1, 14, 365]
 
 
-@pytest.mark.skipif(shutil.which("logrotate") is None, reason="needs logrotate")
-def test_the_access_log_is_rotated_by_day_and_size_and_old_files_go(tmp_path: Path) -> None:
-    part = requests.part(14)
-    text = {file.path: file.content for file in part.files}
-    log = tmp_path / "access.log"
-    log.write_text("x" * (51 << 20))
-    log.chmod(0o640)
-    file = tmp_path / "rotate.conf"
-    file.write_text(text[requests.CONFIGURATION].replace(requests.FOLDER, str(tmp_path)))
-    file.chmod(0o644)
-    argv = ["logrotate", "--state", str(tmp_path / "state"), str(file)]
-    subprocess.run(argv, check=True, timeout=30)
-    (old,) = tmp_path.glob("access.log-*")
-    assert (old.stat().st_size, log.stat().st_size) == (51 << 20, 0)
-    assert log.stat().st_mode & 0o777 == 0o640
-    log.write_text("one line")
-    subprocess.run(argv, check=True, timeout=30)
-    assert log.read_text() == "one line"
-    assert len(list(tmp_path.glob("access.log-*"))) == 1
-    # Rotated at least once a day: a file that is so old has no younger line.
-    assert "-mtime +13 -delete\n" in text[f"/etc/systemd/system/{requests.SERVICE}.service"]
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others: needs root")
+def test_the_access_log_goes_on_in_another_file_and_old_ones_go(tmp_path: Path) -> None:
+    folder, me, day, began = tmp_path / "log", os.getuid(), 86400, 1_795_000_000
+
+    def run(after: float) -> tuple[bool, list[str]]:
+        told = rotate.rotate(folder, me, 14, began + after)
+        assert (folder / "access.log").resolve() == sorted(folder.glob("access-*.log"))[-1]
+        return told, sorted(one.name[-6:-4] for one in folder.glob("access-*.log"))
+
+    def write(size: int, at: float) -> None:
+        with (folder / "access.log").open("ab") as file:
+            file.truncate(size)
+        os.utime(folder / "access.log", (began + at, began + at))
+
+    assert run(0) == (False, ["00"])
+    assert run(2 * day) == (False, ["00"])  # Nothing was written.
+    write(rotate.SIZE, 10)
+    assert run(10) == (False, ["00", "10"])
+    os.utime(folder / f"access-{began}.log", (began + 11, began + 11))
+    assert run(12) == (True, ["00", "10"])  # It does not write there yet.
+    write(1, 20)
+    assert run(11 + 13 * day) == (False, ["00", "10", "11"])
+    assert run(11 + 14 * day) == (False, ["10", "11"])
+    for number in range(30):
+        write(rotate.SIZE, 15 * day + number)
+        run(15 * day + number)
+    assert len(run(15 * day + 31)[1]) == rotate.FILES
 
 
 @pytest.mark.parametrize("text", ["0d", "30", "5m", "d", "1d2h", "-1d"])

@@ -165,7 +165,7 @@ def _elsewhere(session: Session, wanted: Wanted) -> Iterator[Line]:
         found = _journal(session.servers[wanted.of], wanted, since)
     elif wanted.kind == "access":
         start = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
-        argv = _FOLLOWED if wanted.follow else ("sh", "-c", _SINCE, "sh", requests.PATH, start)
+        argv = _FOLLOWED if wanted.follow else ("sh", "-c", _SINCE, "sh", requests.FOLDER, start)
         found = _requests(session, session.manager.stream(argv), wanted, start)
     else:
         found = (
@@ -196,12 +196,10 @@ def _journal(runner: Runner, wanted: Wanted, since: datetime) -> Iterator[Line]:
         yield line | {"service": item.get("SYSLOG_IDENTIFIER", "")}
 
 
-# Of the log $1 and its older files, the lines since $2, to the second.
+# Of the files access-*.log in $1, the oldest first, the lines since $2, to the second.
 _SINCE = """
-for file in "$1"-* "$1"; do
-    [ ! -e "$file" ] || awk -v since="$2" '
-        match($0, /"StartUTC":"[^"]*/) && substr($0, RSTART + 12, 19) >= since' "$file"
-done
+cd "$1" && exec awk -v since="$2" '
+    match($0, /"StartUTC":"[^"]*/) && substr($0, RSTART + 12, 19) >= since' access-*.log
 """
 _FOLLOWED = ("tail", "--quiet", "--lines=1000", "--follow=name", "--retry", requests.PATH)
 

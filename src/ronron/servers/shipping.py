@@ -97,7 +97,7 @@ ruleset(name="requests") {
 {addresses}    call access
 }
 input(type="imfile" file="{requests}" tag="requests" ruleset="requests"
-      persistStateInterval="100" maxLinesPerMinute="0" reopenOnTruncate="on")
+      persistStateInterval="100")
 if $!CONTAINER_ID != "" then {
     # A service's name in the swarm is APP_SERVICE, and that of an app has no underscore.
     set $.name = $!COM_DOCKER_SWARM_SERVICE_NAME;
@@ -178,7 +178,7 @@ def configuration(server: str, apps: Iterable[App]) -> str:
     shortened.pop("whole", None)
     head = _HEAD + ('module(load="mmexternal")\n' if shortened else "")
     outputs = "\n".join(_output(name, server) for name in CLASSES)
-    classes = _CLASSES.replace("{requests}", requests.PATH)
+    classes = _CLASSES.replace("{requests}", requests.FILES)
     classes = classes.replace("{addresses}", _addresses(shortened))
     return f"{head}\n{outputs}\n{classes}"
 

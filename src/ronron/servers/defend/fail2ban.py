@@ -49,13 +49,6 @@ logpath = {requests}
 maxretry = 3
 """
 
-DROP_IN = "/etc/systemd/system/fail2ban.service.d/ronron.conf"
-_DROP_IN = f"""\
-# Written by ronron apply: fail2ban does not start without the proxy's access log.
-[Service]
-ExecStartPre={" ".join(requests.CREATE)}
-"""
-
 ACTION = f"""\
 # Written by ronron apply: the sets are in the servers' firewall, {BANS}.
 [Definition]
@@ -121,7 +114,6 @@ def files(ignored: Sequence[str]) -> Mapping[str, tuple[str, int]]:
     jail = _JAIL.format(ignored=never, known=KNOWN, requests=requests.PATH)
     return {
         KNOWN: (KNOWN_ADDRESS, 0o755),
-        DROP_IN: (_DROP_IN, 0o644),
         "/etc/fail2ban/action.d/ronron.conf": (ACTION, 0o644),
         "/etc/fail2ban/filter.d/ronron-proxy.conf": (PROXY, 0o644),
         "/etc/fail2ban/filter.d/ronron-scan.conf": (SCAN, 0o644),

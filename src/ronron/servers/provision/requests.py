@@ -1,4 +1,4 @@
-"""The proxy's access log: a file that Traefik writes, and that is rotated and deleted in time.
+"""The proxy's access log: files that Traefik writes, and that are followed by others in time.
 
 Every request is a line; through Docker and the journal each would cost more than the request
 itself (decision 32). Every server has the folder, so that a proxy that moves finds it.
@@ -6,62 +6,35 @@ itself (decision 32). Every server has the folder, so that a proxy that moves fi
 
 from __future__ import annotations
 
+from importlib import resources
+
+from ronron.servers.provision import rotate
 from ronron.servers.provision.model import File, Part
 
 FOLDER = "/var/log/ronron-proxy"
-PATH = f"{FOLDER}/access.log"
-"""The newest lines; older ones are in `access.log-SECONDS`, by the time of their rotation."""
+PATH = f"{FOLDER}/{rotate.LINK}"
+"""A link to the newest file."""
+
+FILES = f"{FOLDER}/access-*.log"
+"""All files, by the time at which they were begun."""
 
 USER = 65532
 """Who the proxy runs as, in the recipe."""
 
 SERVICE = "ronron_access_log"
-TMPFILES = "/etc/tmpfiles.d/ronron-proxy.conf"
-CREATE = ("systemd-tmpfiles", "--create", TMPFILES)
-CONFIGURATION = "/etc/ronron-access-log.conf"
-STATE = "/var/lib/ronron/access-log.state"
+PROGRAM = "/usr/local/lib/ronron/rotate.py"
 SECONDS = 60
-PARTS, PART_SIZE = 20, "50M"
-"""How many older files there are at most, and when the newest becomes one of them."""
-
-# The proxy can write into the file, and not make, rename or remove one.
-_TMPFILES = f"""\
-# Written by ronron apply: where the proxy writes a line for each request.
-d {FOLDER} 0750 root {USER} -
-f {PATH} 0640 {USER} root -
-"""
-
-# A container that is gone takes no signal; that is no error.
-_LOGROTATE = f"""\
-# Written by ronron apply.
-{PATH} {{
-    daily
-    maxsize {PART_SIZE}
-    rotate {PARTS}
-    dateext
-    dateformat -%s
-    create
-    missingok
-    notifempty
-    nocompress
-    postrotate
-        for id in $(docker ps --quiet --filter label=com.docker.swarm.service.name=proxy_proxy); do
-            docker kill --signal USR1 "$id" >/dev/null
-        done
-    endscript
-}}
-"""
 
 # Not a timer: a service that ends is started again after a while.
 _UNIT = f"""\
-# Written by ronron apply: rotates the proxy's access log, and deletes what is too old.
+# Written by ronron apply: begins new files of the proxy's access log, and deletes old ones.
 [Unit]
-Description=ronron: rotation of the access log
+Description=ronron: files of the access log
+Before=fail2ban.service
 StartLimitIntervalSec=0
 
 [Service]
-ExecStartPre=/usr/bin/find {FOLDER} -type f -name access.log-* -mtime +{{days}} -delete
-ExecStart=/usr/sbin/logrotate --state {STATE} {CONFIGURATION}
+ExecStart={{command}}
 Restart=always
 RestartSec={SECONDS}
 Nice=10
@@ -71,29 +44,37 @@ PrivateTmp=yes
 PrivateNetwork=yes
 ProtectHome=yes
 ProtectSystem=strict
-ReadWritePaths={FOLDER} /var/lib/ronron
+ReadWritePaths=/var/log
 RestrictAddressFamilies=AF_UNIX
 
 [Install]
 WantedBy=multi-user.target
 """
 
+FAIL2BAN = "/etc/systemd/system/fail2ban.service.d"
+_FAIL2BAN = """\
+# Written by ronron apply: fail2ban does not start without the proxy's access log.
+[Service]
+ExecStartPre=+{command}
+"""
+
 
 def part(days: int) -> Part:
-    """The folder, and the service that deletes what is older than `days`."""
-    why = "the proxy writes its access log there"
-    kept = "the access log stays small, and is not kept for too long"
+    """The program, which makes folder and file at once; what is older than `days` is deleted."""
+    program = resources.files("ronron.servers.provision").joinpath("rotate.py").read_text()
+    why = "requests are logged, and not kept for too long"
+    command = ("/usr/bin/python3", PROGRAM, FOLDER, str(USER), str(days))
     return Part(
-        packages=("logrotate",),
-        folders=(("/var/lib/ronron", 0o700),),
+        folders=(("/usr/local/lib/ronron", 0o755), (FAIL2BAN, 0o755)),
         files=(
-            File(TMPFILES, _TMPFILES, why=why, then=CREATE),
-            File(CONFIGURATION, _LOGROTATE, why=kept),
+            File(PROGRAM, program, why=why),
+            File(f"{FAIL2BAN}/ronron.conf", _FAIL2BAN.format(command=" ".join(command)), why=why),
             File(
                 f"/etc/systemd/system/{SERVICE}.service",
-                _UNIT.format(days=days - 1),
-                why=kept,
+                _UNIT.format(command=" ".join(command)),
+                why=why,
                 service=SERVICE,
+                then=command,
             ),
         ),
         services=(SERVICE,),
