@@ -160,11 +160,12 @@ def test_the_access_log_goes_on_in_another_file_and_old_ones_go(tmp_path: Path) 
     assert run(0) == (False, ["00"])
     assert run(2 * day) == (False, ["00"])  # Nothing was written.
     write(rotate.SIZE, 10)
-    assert run(10) == (False, ["00", "10"])
+    assert run(10) == (True, ["00", "10"])
+    assert run(11) == (False, ["00", "10"])
     os.utime(folder / f"access-{began}.log", (began + 11, began + 11))
     assert run(12) == (True, ["00", "10"])  # It does not write there yet.
     write(1, 20)
-    assert run(11 + 13 * day) == (False, ["00", "10", "11"])
+    assert run(11 + 13 * day) == (True, ["00", "10", "11"])
     assert run(11 + 14 * day) == (False, ["10", "11"])
     for number in range(30):
         write(rotate.SIZE, 15 * day + number)

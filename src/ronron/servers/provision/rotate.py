@@ -27,7 +27,8 @@ def rotate(folder: Path, user: int, days: int, now: float) -> bool:
     folder.mkdir(mode=0o750, exist_ok=True)
     os.chown(folder, 0, user)
     files = sorted(folder.glob("access-*.log"))
-    if not files or _full(files[-1], now):
+    full = bool(files) and _full(files[-1], now)
+    if full or not files:
         files.append(_begin(folder, user, now))
     newest = files[-1]
     if not (folder / LINK).exists() or (folder / LINK).resolve() != newest:
@@ -37,7 +38,7 @@ def rotate(folder: Path, user: int, days: int, now: float) -> bool:
         (folder / "new").rename(folder / LINK)
     for old in files[:-FILES] + [one for one in files[:-1] if _age(one, now) >= days * DAY]:
         old.unlink(missing_ok=True)
-    return any(one.exists() and one.stat().st_mtime > _began(newest) for one in files[:-1])
+    return full or any(one.exists() and one.stat().st_mtime > _began(newest) for one in files[:-1])
 
 
 def _begin(folder: Path, user: int, now: float) -> Path:
