@@ -377,7 +377,7 @@ def test_a_folder_that_goes_meanwhile_is_passed_over(tmp_path: Path) -> None:
             return [(f"{root}/gone", [], []), (root, [], ["open.key"])]
 
     names["os"] = Walking
-    assert [one["path"] for one in names["_secrets"]()] == [str(tmp_path / "open.key")]
+    assert [one["path"] for one in names["_secrets"]()[0]] == [str(tmp_path / "open.key")]
 
 
 def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
     (hidden / "id_ed25519").chmod(0o644)
     tmp_path.chmod(0o755)
     names = program_of(tmp_path)
-    found = {one["path"]: one["kind"] for one in names["_secrets"]()}
+    found = {one["path"]: one["kind"] for one in names["_secrets"]()[0]}
     mine = {path: kind for path, kind in found.items() if path.startswith(str(tmp_path))}
     assert mine == {
         str(tmp_path / "open.key"): "a private key",
