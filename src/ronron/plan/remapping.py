@@ -6,13 +6,14 @@ owners of what is in volumes mean other users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ronron.errors import OperatorError
 from ronron.plan.observe import Reality
 from ronron.site.models import Site
 from ronron.site.userns import FIRST_ID, IDS
 from ronron.swarm.facts import ServerFacts
+from ronron.swarm.state import SwarmState
 
 
 def check(site: Site, reality: Reality) -> None:
@@ -24,17 +25,32 @@ def check(site: Site, reality: Reality) -> None:
     wanted = site.docker.userns_remap
     found = [f"{name} {why}" for name, one in reality.facts.items() for why in _why(one, wanted)]
     if found:
-        raise OperatorError(
-            f"ronron.yml: docker.userns_remap: {found[0]}",
-            remedy=f"set it back to {str(not wanted).lower()}; docs/hardening.md: how to get it",
-            details=found[1:],
-        )
+        raise _refused(site, found)
+
+
+def check_swarm(site: Site, swarm: SwarmState) -> None:
+    """Refuse to touch data of a swarm whose containers have other users than the site says.
+
+    Raises OperatorError.
+    """
+    if swarm.remapped is not site.docker.userns_remap:
+        how = "with" if swarm.remapped else "without"
+        raise _refused(site, [f"the servers run {how} it, and files would be somebody else's"])
+
+
+def _refused(site: Site, found: Sequence[str]) -> OperatorError:
+    return OperatorError(
+        f"ronron.yml: docker.userns_remap: {found[0]}",
+        remedy=f"set it back to {str(not site.docker.userns_remap).lower()}; "
+        "docs/hardening.md: how to get it",
+        details=found[1:],
+    )
 
 
 def _why(facts: ServerFacts, wanted: bool) -> Iterator[str]:
     how = "without" if wanted else "with"
-    if facts.swarm_state not in ("absent", "inactive"):
-        if facts.remapped is not wanted:
+    if facts.placed:
+        if (FIRST_ID if wanted else 0) not in facts.placed:
             yield f"is in the swarm {how} it, and would lose its place, its images and its data"
         return
     if any((FIRST_ID <= owner < FIRST_ID + IDS) is not wanted for owner in facts.owners):

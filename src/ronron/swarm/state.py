@@ -54,6 +54,8 @@ class SwarmState:
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autolock: bool = False
     """Whether managers that restart are locked."""
+    remapped: bool = False
+    """Whether the users of containers are apart from the servers'."""
 
     @property
     def apps(self) -> set[str]:
@@ -85,7 +87,11 @@ def observe(engine: DockerClient) -> SwarmState:
         secrets=api.secrets(),
         networks=api.networks(filters={"scope": "swarm"}),
     )
-    return replace(found, autolock=autolock.is_on(api.inspect_swarm()))
+    return replace(
+        found,
+        autolock=autolock.is_on(api.inspect_swarm()),
+        remapped="name=userns" in (api.info().get("SecurityOptions") or ()),
+    )
 
 
 def from_api(

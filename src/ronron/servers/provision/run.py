@@ -108,7 +108,7 @@ def declare(
             for name, (at, named) in zip(site.servers, hosts, strict=True)
         )
     kept = journal.part(site.logs.retention.of_journals)
-    requested = requests.part(days(site.logs.retention.access))
+    requested = requests.part(days(site.logs.retention.access), site.docker.first_id)
     return {
         name: Declared(
             server=name,
