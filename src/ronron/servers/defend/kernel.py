@@ -78,6 +78,12 @@ CONDITION = f"""\
 ConditionVirtualization=!container
 """
 
+BANNER = """\
+Only those who administer this system may enter it. Every access and connection is recorded; what
+is found as evidence of unauthorised use is reported to its owner and to the law.
+"""
+"""Said before a login; Debian's own says which system this is, and its version."""
+
 PACKAGES = ("auditd",)
 NEEDLESS = ("avahi-daemon", "bluetooth", "cups", "cups-browsed", "ModemManager")
 """Services of desktops: a server that has them is known to more programs than it needs."""
@@ -118,6 +124,8 @@ FILES = {
         )
         for unit in ("auditd", "audit-rules")
     },
+    "/etc/issue": (BANNER, "who connects is told nothing of the system", ""),
+    "/etc/issue.net": (BANNER, "who connects is told nothing of the system", ""),
     "/etc/audit/rules.d/60-ronron.rules": (AUDIT, "changes that matter are written down", "auditd"),
 }
 """Path to content, why, and the service to restart."""
