@@ -143,7 +143,11 @@ def eventually(look: Callable[[], Found | None], seconds: float) -> Found:
 
 @contextmanager
 def machines(
-    folder: Path, wanted: Mapping[str, tuple[str, ...]], settings: str = "", boot: str = ""
+    folder: Path,
+    wanted: Mapping[str, tuple[str, ...]],
+    settings: str = "",
+    boot: str = "",
+    processors: int = 1,
 ) -> Iterator[Machines]:
     """Start machines, by name with the names of their further disks of 2 GiB each.
 
@@ -179,6 +183,7 @@ def machines(
                 f"ip=[{address6}]::[{hosts6[1]}]:{hosts6.prefixlen}:{name}:eth0:off",
             )
             argv = _qemu(from_, folder, name, disks, tap, number, " ".join((*ways, boot)), public)
+            argv += ["-smp", str(processors)]
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             leaving.callback(_end, process)
             console = folder / f"{name}.log"
@@ -214,7 +219,7 @@ def _qemu(
     own = base64.b64encode("\n".join((*lines, "")).encode()).decode()
     argv = [
         *("setpriv", "--pdeathsig", "KILL"),
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"),
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
         *("-m", "1024", "-nodefaults", "-display", "none"),
         *("-serial", f"file:{folder / name}.log", "-device", "virtio-rng-pci"),
         *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd")),

@@ -84,6 +84,9 @@ is found as evidence of unauthorised use is reported to its owner and to the law
 """
 """Said before a login; Debian's own says which system this is, and its version."""
 
+SHELL_SECONDS = 3600
+"""After so long without a command a login shell ends."""
+
 PACKAGES = ("auditd",)
 NEEDLESS = ("avahi-daemon", "bluetooth", "cups", "cups-browsed", "ModemManager")
 """Services of desktops: a server that has them is known to more programs than it needs."""
@@ -112,8 +115,8 @@ FILES = {
         "",
     ),
     "/etc/profile.d/ronron-umask.sh": (
-        f"{_HEAD}umask 027\n",
-        "what an operator writes is not for everybody",
+        f'{_HEAD}umask 027\n[ -n "${{TMOUT-}}" ] || readonly TMOUT={SHELL_SECONDS}\n',
+        "what an operator writes is not for everybody, nor a shell that was left",
         "",
     ),
     **{
