@@ -75,9 +75,12 @@ def test_a_plain_compose_file_knows_nothing_of_the_site(name: str) -> None:
         assert plain["services"]["web"]["ports"][-1] == f"127.0.0.1:8080:{web.port}"
 
 
-def archive(path: Path, stack: Stack, *, configs: bool = True, dump: bytes = DUMP) -> None:
+def archive(
+    path: Path, stack: Stack, *, configs: bool = True, dump: bytes = DUMP, first_id: int = 0
+) -> None:
     """What restic sends of a snapshot, as a tar file."""
     about: dict[str, Any] = {
+        "first_id": first_id,
         "domain": "blog.example.org",
         "images": {image.service: image.upstream for image in stack.images},
         "volumes": [{"name": v.name, "class": v.kind, "uid": v.uid, "gid": v.gid}
@@ -161,6 +164,16 @@ def test_the_archive_holds_all_that_is_theirs(tmp_path: Path, restic: Restic) ->
     # The archive's own commands are those of a shell.
     blocks = [line[4:] for line in readme.splitlines() if line.startswith("    ")]
     subprocess.run(["sh", "-n", "-c", "\n".join(blocks)], check=True)
+
+
+def test_owners_are_those_that_the_containers_know(tmp_path: Path, restic: Restic) -> None:
+    archive(tmp_path / "sent.tar", stack_of("ghost"), first_id=1000)
+    _, data = exported(restic)
+    with tarfile.open(fileobj=io.BytesIO(data)) as found:
+        entries = {entry.name: (entry.uid, entry.gid) for entry in found}
+    assert entries["blog/volumes/content/images/cat.png"] == (0, 0)
+    # Its group is root's of the server: nobody to the containers.
+    assert entries["blog/volumes/content/latest"] == (0, 0)
 
 
 def test_passwords_are_in_it_only_when_asked_for(tmp_path: Path, restic: Restic) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from ronron.servers.facts import Disk, Entry, Facts, Service
-from ronron.servers.provision import contents
+from ronron.servers.provision import contents, remap
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -22,6 +22,7 @@ from ronron.servers.provision.model import (
     WriteFile,
 )
 from ronron.servers.provision.steps import MOST_LINES, diff, docker_packages, query, steps
+from ronron.site.userns import FIRST_ID, IDS
 
 Packages = Literal["debian", "docker"]
 
@@ -257,3 +258,53 @@ def test_a_diff_has_the_lines_that_differ_and_an_end() -> None:
     long = diff("", "line\n" * 100)
     assert long[-1] == f"… and {100 - MOST_LINES} more lines"
     assert len(long) == MOST_LINES + 1
+
+
+REMAPPED = replace(DECLARED, userns_remap=True, part=remap.part(userns_remap=True))
+LAST = FIRST_ID + IDS - 1
+
+
+@pytest.mark.parametrize(
+    ("line", "taken"),
+    [
+        (f"ada:{FIRST_ID - IDS}:{IDS}", False),
+        (f"ada:{FIRST_ID - IDS}:{IDS + 1}", True),
+        (f"ada:{LAST}:1", True),
+        (f"ada:{LAST + 1}:{IDS}", False),
+        (f"dockremap:{FIRST_ID}:{IDS}", False),
+        ("# ada", False),
+    ],
+)
+@pytest.mark.parametrize("path", remap.RANGES)
+def test_a_server_that_has_given_these_users_away_is_refused(
+    path: str, line: str, taken: bool
+) -> None:
+    seen = replace(BARE, entries={path: Entry(0o644, text=f"{line}\n")})
+    found = [str(one) for one in remap.refused(seen)]
+    assert bool(found) is taken
+    assert all(one.startswith(f"{path} gives ada users") for one in found)
+
+
+def test_a_new_server_gets_the_range_before_docker_and_is_then_done() -> None:
+    found = steps(REMAPPED, BARE)
+    told = [item for item, _, _ in items(found)]
+    for path in (*remap.RANGES, remap.UNIT):
+        assert told.index(path) < told.index("package docker.io")
+    assert set(remap.RANGES) <= set(query(REMAPPED).files)
+    assert steps(REMAPPED, carried_out(found, BARE)) == []
+    without = [item for item, _, _ in items(steps(DECLARED, BARE))]
+    assert not {*remap.RANGES, remap.UNIT} & set(without)
+
+
+def test_a_server_that_has_docker_already_gets_the_socket_too() -> None:
+    seen = carried_out(steps(DECLARED, BARE), BARE, now=400)
+    listening = {"docker.socket": replace(seen.services["docker"], since=401.0)}
+    seen = replace(seen, services={**seen.services, **listening})
+    actions = [step.action for step in steps(REMAPPED, seen)]
+    assert RunService("docker.socket", restart=True) in actions
+
+
+def test_docker_is_told_only_where_it_is_asked_for() -> None:
+    text = contents.daemon_json("10.90.0.0/16", [], userns_remap=True)
+    assert json.loads(text)["userns-remap"] == "default"
+    assert "userns" not in contents.daemon_json("10.90.0.0/16", [])

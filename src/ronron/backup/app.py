@@ -98,7 +98,7 @@ def place_of(app: Protected, database: Database, runners: Mapping[Volume, Runner
         volume.label,
         f"{app.name}_{volume.name}",
         volume.path,
-        (volume.uid, volume.gid),
+        volume.owner,
         app.tools.get(database.image, ""),
     )
 
@@ -173,6 +173,7 @@ def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, .
              "mode": v.mode}
             for v in app.volumes
         ],
+        "first_id": next((v.first_id for v in app.volumes), 0),
         "dumps": [
             {"database": d.database, "engine": d.engine, "path": d.path, "size": d.size}
             for d in dumps

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ronron.backup import dump
+from ronron.backup import dump, owners
 from ronron.backup.app import Protected, place_of
 from ronron.backup.restic import Restic, Snapshot, size
 from ronron.backup.restore import Choice, databases_of, held_in
@@ -181,14 +181,15 @@ def _folders(
 ) -> Iterator[tuple[str, str]]:
     """The app's volumes with their folders in `work`: as restored, or made empty."""
     held = held_in(snapshot)
+    before = owners.first_id(server, snapshot, work)
     for volume in app.volumes:
         if volume.kind == "files" and volume.name in held:
+            owners.settle(server, f"{work}{held[volume.name]}", before, volume.first_id)
             yield volume.name, f"{work}{held[volume.name]}"
             continue
         folder = f"{work}/made/{volume.name}"
-        owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
         server.run(["install", "-d", "-m", "0711", f"{work}/made"])
-        server.run(["install", "-d", *owner, folder])
+        server.run(["install", "-d", *volume.ownership, "-m", volume.mode, folder])
         yield volume.name, folder
 
 

@@ -23,6 +23,7 @@ from ronron.catalog import portable
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import ROOTS
 from ronron.errors import RonronError
+from ronron.site.userns import IDS
 
 ENDINGS = {
     "mariadb": "sql", "mysql": "sql", "postgres": "sql", "sqlite": "sqlite", "mongodb": "archive",
@@ -44,10 +45,12 @@ class Exported:
 
 @dataclass
 class _Archive:
-    """The archive in the making; `sizes` are those of the dumps in it, by path."""
+    """The archive in the making; `sizes` are those of the dumps in it, by path. `first_id` is who
+    was 0 to the app's containers, and is 0 in it."""
 
     app: str
     target: tarfile.TarFile
+    first_id: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, None] = field(default_factory=dict)
     files: int = 0
@@ -61,6 +64,10 @@ class _Archive:
     def copy(self, entry: tarfile.TarInfo, name: str, source: tarfile.TarFile) -> None:
         """Add an entry of the snapshot under another name, with its owner, mode and attributes."""
         entry.name = f"{self.app}/{name}"
+        entry.uid, entry.gid = (
+            number - self.first_id if self.first_id <= number < self.first_id + IDS else number
+            for number in (entry.uid, entry.gid)
+        )
         if entry.islnk():
             entry.linkname = f"{self.app}/volumes/{entry.linkname.split(f'{self.app}/', 1)[-1]}"
         kept = {key: v for key, v in entry.pax_headers.items() if key.startswith("SCHILY.")}
@@ -96,7 +103,7 @@ def write(
         tarfile.open(fileobj=stream, mode="r|") as source,
         tarfile.open(fileobj=output, mode=mode, format=tarfile.PAX_FORMAT) as target,  # type: ignore[call-overload]
     ):
-        archive = _Archive(snapshot.app, target)
+        archive = _Archive(snapshot.app, target, about.get("first_id", 0))
         recipe = describe(_json(snapshot, told, "app.json"))
         stack = _json(snapshot, told, "stack.json")
         missing = _describe(archive, snapshot, about, stack, recipe, told, secrets, hidden)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ronron.backup import dump, journal
+from ronron.backup import dump, journal, owners
 from ronron.backup.app import BACKUPS, Protected, place_of
 from ronron.backup.dump import Place
 from ronron.backup.journal import Journal, Swap
@@ -187,6 +187,7 @@ def _files(
     """The restored volumes of files. Raises OperatorError for one that is not in the snapshot."""
     app = target.app
     held = held_in(snapshot)
+    before = owners.first_id(storage, snapshot, work)
     for name in choice.volumes or ():
         if name not in held:
             raise OperatorError(
@@ -201,6 +202,7 @@ def _files(
         new = f"{work}{held[volume.name]}"
         if storage.run(["test", "-d", new], check=False).status:
             raise RonronError(f"{app.name}: restic did not restore the volume {volume.name}")
+        owners.settle(storage, new, before, volume.first_id)
         yield Swap(storage.name, volume.path, new, kept(volume, stamp))
 
 
@@ -221,10 +223,10 @@ def databases_of(
         dump.check(storage, app.name, name, rule.engine, path)
         folder = f"{work}/load-{name}"
         volume = next(v for v in app.volumes if v.name == rule.volume)
-        owner = ["-o", str(volume.uid), "-g", str(volume.gid)]
-        storage.run(["install", "-d", *owner, "-m", "0700", folder])
+        storage.run(["install", "-d", *volume.ownership, "-m", "0700", folder])
         storage.run(["mv", path, f"{folder}/dump"])
-        storage.run(["chown", f"{volume.uid}:{volume.gid}", f"{folder}/dump"])
+        uid, gid = volume.owner
+        storage.run(["chown", f"{uid}:{gid}", f"{folder}/dump"])
         yield name, folder
 
 
@@ -243,8 +245,7 @@ def _load(
     volume = next(v for v in app.volumes if v.name == rule.volume)
     place = place_of(app, rule, target.place)
     runner, new = place.holder, f"{_work(volume.root, app.name, stamp)}/{volume.name}"
-    owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
-    runner.run(["install", "-d", *owner, new])
+    runner.run(["install", "-d", *volume.ownership, "-m", volume.mode, new])
     load_into(docker, storage, app, name, folder, replace(place, folder=new), report)
     return Swap(runner.name, volume.path, new, kept(volume, stamp))
 

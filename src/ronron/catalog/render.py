@@ -22,6 +22,7 @@ from ronron.catalog.recipe import Volume as VolumeRule
 from ronron.digest import short_digest
 from ronron.errors import Problem, SiteError
 from ronron.site.models import App, Site
+from ronron.site.userns import SOCKET
 
 REGISTRY = "registry.ronron.internal:5000"
 """The site's registry, by the name that provisioning writes to every server's hosts file."""
@@ -34,6 +35,8 @@ SHARED = "/srv/ronron/shared"
 
 ROOTS = (VOLUMES, SHARED)
 """Where volumes are, or were: a snapshot may be older than `storage.shared`."""
+
+DOCKER_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 
 PLATFORM = ("socket-proxy", "registry", "proxy")
 """The platform's own apps, in the order in which they start."""
@@ -63,7 +66,10 @@ class Config:
 
 @dataclass(frozen=True)
 class Volume:
-    """The folder of a volume on its server: numeric owner, octal mode, class."""
+    """The folder of a volume on its server: numeric owner, octal mode, class.
+
+    `uid` and `gid` are as containers know them, `first_id` is the server's own for their 0.
+    """
 
     app: str
     name: str
@@ -75,6 +81,18 @@ class Volume:
     shared: bool = False
     quota: int = 0
     """How large it may get, in bytes; 0 for no limit."""
+    first_id: int = 0
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The numeric user and group that the folder has on the server."""
+        return self.first_id + self.uid, self.first_id + self.gid
+
+    @property
+    def ownership(self) -> tuple[str, ...]:
+        """The options by which `install` gives that owner."""
+        uid, gid = self.owner
+        return "-o", str(uid), "-g", str(gid)
 
     @property
     def root(self) -> str:
@@ -218,7 +236,9 @@ def render(
         if rule.optional and name not in secrets:
             _without(compose, name)
     images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
-    volumes = _volumes(app, recipe, compose, site.storage.is_shared)
+    if site.docker.userns_remap:
+        _own_socket(compose)
+    volumes = _volumes(app, recipe, compose, site)
     _one_writer(app, volumes)
     for image in images:
         _service(compose["services"][image.service], app, recipe, image, volumes)
@@ -263,9 +283,7 @@ def _tools(app: App, recipe: Recipe) -> tuple[Image, ...]:
     return tuple(_image(app, recipe, "", {"image": name}) for name in named)
 
 
-def _volumes(
-    app: App, recipe: Recipe, compose: dict[str, Any], is_shared: bool
-) -> tuple[Volume, ...]:
+def _volumes(app: App, recipe: Recipe, compose: dict[str, Any], site: Site) -> tuple[Volume, ...]:
     users: dict[str, list[str]] = {name: [] for name in compose.get("volumes") or {}}
     for service, body in compose["services"].items():
         for index, mount in enumerate(body.get("volumes") or ()):
@@ -281,8 +299,10 @@ def _volumes(
         quota = app.volumes[name].bytes if name in app.volumes else 0
         owner = (rule.uid, rule.gid, rule.mode)
         # The platform's own stay on the manager: it starts before what they would be shared by.
-        shared = is_shared and rule.kind == "files" and app.name not in PLATFORM
-        volume = Volume(app.name, name, rule.kind, *owner, tuple(services), shared, quota)
+        shared = site.storage.is_shared and rule.kind == "files" and app.name not in PLATFORM
+        volume = Volume(
+            app.name, name, rule.kind, *owner, tuple(services), shared, quota, site.docker.first_id
+        )
         found.append(volume)
         compose["volumes"][name] = {
             "name": f"{app.name}_{name}",
@@ -308,6 +328,16 @@ def _one_writer(app: App, volumes: tuple[Volume, ...]) -> None:
     ]
     if problems:
         raise SiteError(problems)
+
+
+def _own_socket(compose: dict[str, Any]) -> None:
+    """Give the containers that have Docker's socket the one that their root can use."""
+    for body in compose["services"].values():
+        for index, mount in enumerate(body.get("volumes") or ()):
+            if isinstance(mount, dict) and mount.get("source") in DOCKER_SOCKETS:
+                body["volumes"][index] = {**mount, "source": SOCKET}
+            elif isinstance(mount, str) and mount.partition(":")[0] in DOCKER_SOCKETS:
+                body["volumes"][index] = f"{SOCKET}:{mount.partition(':')[2]}"
 
 
 def _without_copy(mount: Any) -> dict[str, Any]:  # noqa: ANN401 - Compose allows two types

@@ -232,8 +232,7 @@ def _bring_up(exchange: Exchange, app: Protected, one: Lost, swarm: state.SwarmS
         exchange.undo.callback(_clear, runner, work)
     folder = _staged(session, app, one, work)
     new = f"{work}/{volume.name}"
-    owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
-    target.run(["install", "-d", *owner, new])
+    target.run(["install", "-d", *volume.ownership, "-m", volume.mode, new])
     rule = app.recipe.extension.databases[one.database]
     place = replace(place_of(app, rule, {volume: target}), folder=new)
     load_into(exchange.engine, source, app, one.database, folder, place, session.report)
@@ -257,9 +256,8 @@ def _staged(session: Session, app: Protected, one: Lost, work: str) -> str:
     engine = app.recipe.extension.databases[one.database].engine
     dump.check(runner, app.name, one.database, engine, path)
     folder = f"{work}/load-{one.database}"
-    owner = ["-o", str(volume.uid), "-g", str(volume.gid)]
-    runner.run(["install", "-d", *owner, "-m", "0700", folder])
-    runner.run(["install", *owner, "-m", "0600", path, f"{folder}/dump"])
+    runner.run(["install", "-d", *volume.ownership, "-m", "0700", folder])
+    runner.run(["install", *volume.ownership, "-m", "0600", path, f"{folder}/dump"])
     return folder
 
 

@@ -24,6 +24,7 @@ from ronron.plan import (
     moved,
     platform,
     relocating,
+    remapping,
 )
 from ronron.plan.model import DRIFT, AppChange, Change, Plan
 from ronron.plan.observe import Reality
@@ -56,6 +57,7 @@ def make(
     a site that cannot be as declared.
     """
     moved.other_storage(loaded.site, reality)
+    remapping.check(loaded.site, reality)
     chosen = None if only is None else set(only)
     problems: list[Problem] = []
     notes: list[str] = []

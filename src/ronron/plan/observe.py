@@ -57,7 +57,10 @@ def observe(loaded: LoadedSite, servers: Connections, report: Report) -> Reality
         looking = threads.submit(
             servers.on_each,
             lambda runner: server_facts.read(
-                runner, interface, loaded.site.servers[runner.name].user
+                runner,
+                interface,
+                site.servers[runner.name].user,
+                userns_remap=site.docker.userns_remap,
             ),
         )
         asking = threads.submit(lookup_all, named, site.resolver)

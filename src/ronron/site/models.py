@@ -38,6 +38,7 @@ from ronron.site.fields import (
 from ronron.site.logs import AppLogs, Logs
 from ronron.site.security import Firewall, Hardening, Port
 from ronron.site.storage import Storage
+from ronron.site.userns import FIRST_ID
 from ronron.site.volumes import VolumeSettings
 from ronron.site.web import Access, Headers, Traffic
 
@@ -111,6 +112,15 @@ class Docker(Model):
         default=True,
         description="No program in a container gains rights by sudo, setuid or file capabilities.",
     )
+    userns_remap: bool = Field(
+        default=False,
+        description="Users of containers are none of the server's; for servers in no swarm yet.",
+    )
+
+    @property
+    def first_id(self) -> int:
+        """The user and group of a server that its containers know as 0."""
+        return FIRST_ID if self.userns_remap else 0
 
 
 class Acme(Model):

@@ -30,9 +30,10 @@ import json, os, platform, pwd, subprocess, sys, time
 facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
-    info = ["docker", "info", "--format", "{{json .Swarm}}"]
+    info = ["docker", "info", "--format", "[{{json .Swarm}}, {{json .SecurityOptions}}]"]
     done = subprocess.run(info, capture_output=True, timeout=30)
-    facts["swarm"] = json.loads(done.stdout) if done.returncode == 0 else None
+    facts["swarm"], security = json.loads(done.stdout) if done.returncode == 0 else (None, None)
+    facts["remapped"] = "name=userns" in (security or ())
 except (OSError, ValueError, subprocess.TimeoutExpired):
     pass
 with open("/proc/net/route") as routes:
@@ -55,6 +56,10 @@ def folders(root, seconds):
         return None
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
+facts["owners"] = sorted({os.stat(p).st_uid for p in facts["folders"] if os.path.exists(p)})
+if USERNS:
+    words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
+    facts["namespaces"] = not subprocess.run(words, capture_output=True).returncode
 facts["quotas"], facts["unlimited"] = {}, {}
 def limits(root, found):
     # And of a volume that is still to be made.
@@ -155,6 +160,8 @@ class ServerFacts:
     ahead of this computer's, a second or two aside.
     `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none,
     and of the folder of shared files where that is another's.
+    `remapped` says whether Docker gives containers users apart from the server's, `namespaces`
+    whether its kernel lets it, where that was asked. `owners` has those of the volumes' folders.
     """
 
     swarm_state: str
@@ -175,6 +182,9 @@ class ServerFacts:
     defence: Defence = field(default_factory=Defence)
     quotas: Mapping[str, int] = field(default_factory=dict)
     unlimited: Mapping[str, str] = field(default_factory=dict)
+    remapped: bool = False
+    namespaces: bool = False
+    owners: frozenset[int] = frozenset()
 
     def cannot_limit(self, path: str) -> str:
         """Why the folder of a volume, there or not yet, can have no quota; empty if it can."""
@@ -184,13 +194,20 @@ class ServerFacts:
         return self.unlimited.get(path if path in self.folders else str(new), "")
 
 
-def read(runner: Runner, interface: str | None = None, user: str = "root") -> ServerFacts:
+def read(
+    runner: Runner,
+    interface: str | None = None,
+    user: str = "root",
+    *,
+    userns_remap: bool = False,
+) -> ServerFacts:
     """Ask the server; `interface` is the network interface to look at instead of the usual one,
-    `user` whom managers log in as.
+    `user` whom managers log in as. With `userns_remap` its kernel is asked for namespaces too.
 
     Raises OperatorError when the server has no such interface.
     """
     given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
+    given += f"USERNS = {userns_remap!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
@@ -230,6 +247,11 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         defence=_defence(answer.get("defence")),
         quotas=_mapping(answer.get("quotas")),
         unlimited=_mapping(answer.get("unlimited")),
+        remapped=bool(answer.get("remapped")),
+        namespaces=bool(answer.get("namespaces")),
+        owners=frozenset(owners)
+        if isinstance(owners := answer.get("owners"), list)
+        else frozenset(),
     )
 
 

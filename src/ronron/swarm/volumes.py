@@ -64,7 +64,6 @@ def _least_used(swarm: SwarmState) -> tuple[Node, ...]:
 
 def folder_commands(volume: Volume) -> list[list[str]]:
     """The commands that make a volume's folder, with its owner and mode, unless it is there."""
-    owner = ["-o", str(volume.uid), "-g", str(volume.gid), "-m", volume.mode]
     # Only a subvolume of btrfs can have a quota.
     kind = 'if [ "$(stat -f -c %T -- "$1")" = btrfs ]; then btrfs subvolume create -- "$2"; fi'
     folder = f"{volume.root}/{volume.app}"
@@ -75,7 +74,7 @@ def folder_commands(volume: Volume) -> list[list[str]]:
             if volume.quota and not volume.shared
             else []
         ),
-        ["install", "-d", *owner, volume.path],
+        ["install", "-d", *volume.ownership, "-m", volume.mode, volume.path],
     ]
 
 

@@ -64,22 +64,30 @@ FIGURES = "127.0.0.1:9323"
 """Where Docker tells figures of itself."""
 
 
-def daemon_json(subnet: str, addresses: Iterable[str], *, no_new_privileges: bool = True) -> str:
+def daemon_json(
+    subnet: str,
+    addresses: Iterable[str],
+    *,
+    no_new_privileges: bool = True,
+    userns_remap: bool = False,
+) -> str:
     """`/etc/docker/daemon.json`.
 
     Containers log to the journal: `docker service logs`, fail2ban and the log shipper read there.
     Bridges take their networks clear of the site's `subnet` and of the servers' addresses. With
     `no_new_privileges` a program in a container has the rights of who started it, at most: a swarm
-    knows that setting of the daemon alone, and none of a service. Docker tells figures of itself to
-    the server's own programs, which hand them to the monitoring.
+    knows that setting of the daemon alone, and none of a service. So it is with `userns_remap`.
+    Docker tells figures of itself to the server's own programs, which hand them to the monitoring.
     """
-    settings = {
+    settings: dict[str, object] = {
         "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
         "log-driver": "journald",
         "log-opts": LOG_OPTIONS,
         "metrics-addr": FIGURES,
         "no-new-privileges": no_new_privileges,
     }
+    if userns_remap:
+        settings["userns-remap"] = "default"
     return json.dumps(settings, indent=2) + "\n"
 
 

@@ -139,6 +139,7 @@ class Declared:
     subnet: str
     docker: Literal["debian", "docker"] = "debian"
     no_new_privileges: bool = True
+    userns_remap: bool = False
     registry: RegistryAccess | None = None
     packages: tuple[str, ...] = ()
     part: Part = Part()

@@ -21,7 +21,7 @@ from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
-from ronron.servers.provision import journal, leftovers, monitored, requests
+from ronron.servers.provision import journal, leftovers, monitored, remap, requests
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -108,7 +108,7 @@ def declare(
             for name, (at, named) in zip(site.servers, hosts, strict=True)
         )
     kept = journal.part(site.logs.retention.of_journals)
-    requested = requests.part(days(site.logs.retention.access))
+    requested = requests.part(days(site.logs.retention.access), site.docker.first_id)
     return {
         name: Declared(
             server=name,
@@ -117,12 +117,14 @@ def declare(
             subnet=site.network.subnet,
             docker=site.docker.packages,
             no_new_privileges=site.docker.no_new_privileges,
+            userns_remap=site.docker.userns_remap,
             registry=registry,
             packages=_packages(site, server),
             part=kept
             + requested
             + leftovers.part()
             + monitored.part()
+            + remap.part(userns_remap=site.docker.userns_remap)
             + shipping.part(name, loaded.apps.values(), logs)
             + _shared(site, name, storage, addresses)
             + closed,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ronron.servers.check import WEB_PORTS
 from ronron.servers.facts import Entry, Facts, Query, Service
-from ronron.servers.provision import contents
+from ronron.servers.provision import contents, remap
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -62,6 +62,7 @@ def query(declared: Declared) -> Query:
             *(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
             *(file.path for file in declared.part.files if not file.secret),
             *UNITS,
+            *(remap.RANGES if declared.userns_remap else ()),
         ),
         secrets=(
             *certificates,
@@ -164,8 +165,14 @@ class _Comparison:
             yield from self.file(f"{CLOUD}/99-ronron.cfg", contents.CLOUD_INIT)
         addresses = [address for address, _ in declared.hosts]
         settings = contents.daemon_json(
-            declared.subnet, addresses, no_new_privileges=declared.no_new_privileges
+            declared.subnet,
+            addresses,
+            no_new_privileges=declared.no_new_privileges,
+            userns_remap=declared.userns_remap,
         )
+        for path in remap.RANGES if declared.userns_remap else ():
+            current = seen.entries.get(path, Entry(0)).text or ""
+            yield from self.file(path, remap.ranges(current), why="the users of containers")
         for step in self.file(DAEMON, settings):
             self.changed.add("docker")
             yield step

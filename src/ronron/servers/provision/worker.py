@@ -32,6 +32,7 @@ from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from ronron.servers.check import lacking, unfit  # noqa: E402
 from ronron.servers.process import LAST_LINES  # noqa: E402
+from ronron.servers.provision import remap  # noqa: E402
 from ronron.servers.provision.connector import OpenSshConnector  # noqa: E402
 from ronron.servers.provision.model import (  # noqa: E402
     Action,
@@ -108,7 +109,8 @@ class Worker(BaseStateCallback):
             found = steps(declared, seen)
             faults = unfit(seen, declared.manager, changing=bool(found))
             kernel = lacking(seen, declared.part.modules)
-            if faults := (*faults, *kernel, *pool.refused(declared.pool, seen)):
+            taken = remap.refused(seen)  # the ranges are looked at only where they are wanted
+            if faults := (*faults, *kernel, *taken, *pool.refused(declared.pool, seen)):
                 host.connector_data["failed"] = (1, [str(fault) for fault in faults])
                 self.failed(host, "unfit")
                 return

@@ -1,0 +1,134 @@
+"""Containers' users apart from the server's: socket, owners, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from ronron.backup import owners
+from ronron.backup.restic import Snapshot
+from ronron.catalog.recipe import Recipe, find
+from ronron.catalog.render import Stack, Volume, render
+from ronron.errors import OperatorError
+from ronron.plan import remapping
+from ronron.plan.observe import Reality
+from ronron.servers.provision import remap
+from ronron.servers.recording import RecordingRunner
+from ronron.site.models import App, Site
+from ronron.site.userns import FIRST_ID, IDS, SOCKET
+from ronron.swarm import facts
+from ronron.swarm.facts import ServerFacts
+from ronron.swarm.volumes import folder_commands
+
+LAST = FIRST_ID + IDS - 1
+FACTS = ServerFacts("absent", "", False, "eth0", 1500, frozenset(), namespaces=True)
+
+
+def site(*, userns_remap: bool) -> Site:
+    return Site.model_validate(
+        {
+            "name": "cats",
+            "domain": "example.org",
+            "contact": "cat@example.org",
+            "servers": {"manager": {"roles": ["manager", "storage"]}},
+            "docker": {"userns_remap": userns_remap},
+        }
+    )
+
+
+def rendered(recipe: Recipe, name: str = "blog", *, userns_remap: bool = True) -> Stack:
+    secrets = {one: f"app_{one}_0" for one in recipe.extension.secrets}
+    return render(
+        App(name=name, recipe=recipe.name), recipe, site(userns_remap=userns_remap), secrets
+    )
+
+
+def test_the_range_stands_beside_those_of_other_accounts() -> None:
+    others = "ada:100000:65536\nbob:165536:65536\n"
+    text = remap.ranges(f"{others}dockremap:231072:65536\n")
+    assert text == f"{others}dockremap:{FIRST_ID}:{IDS}\n"
+    assert remap.ranges(text) == text
+    assert remap.ranges("") == f"dockremap:{FIRST_ID}:{IDS}\n"
+
+
+@pytest.mark.parametrize("name", ["socket-proxy", "monitoring"])
+def test_who_has_dockers_socket_has_the_one_that_its_root_can_use(name: str) -> None:
+    def sources(*, userns_remap: bool) -> list[str]:
+        stack = rendered(find(name), name, userns_remap=userns_remap)
+        mounts: list[Any] = [
+            mount
+            for body in stack.compose["services"].values()
+            for mount in body.get("volumes", ())
+        ]
+        return [m["source"] for m in mounts if m["source"].endswith("docker.sock")]
+
+    assert sources(userns_remap=True) == [SOCKET]
+    assert sources(userns_remap=False) == ["/var/run/docker.sock"]
+
+
+def test_a_socket_in_the_short_form_is_found_too() -> None:
+    recipe = find("socket-proxy")
+    stack = json.loads(json.dumps(dict(recipe.stack)))
+    stack["services"]["socket-proxy"]["volumes"] = ["/run/docker.sock:/var/run/docker.sock:ro"]
+    found = rendered(replace(recipe, stack=MappingProxyType(stack)), "socket-proxy")
+    mounts = found.compose["services"]["socket-proxy"]["volumes"]
+    assert mounts == [f"{SOCKET}:/var/run/docker.sock:ro"]
+
+
+def test_an_owner_becomes_a_number_of_the_server_in_one_place() -> None:
+    volume = next(one for one in rendered(find("ghost")).volumes if one.name == "data")
+    assert (volume.uid, volume.owner) == (999, (FIRST_ID + 999, FIRST_ID + 999))
+    assert [*volume.ownership] == ["-o", str(FIRST_ID + 999), "-g", str(FIRST_ID + 999)]
+    assert folder_commands(volume)[-1][2:6] == [*volume.ownership]
+    plain = next(iter(rendered(find("ghost"), userns_remap=False).volumes))
+    assert plain.owner == (plain.uid, plain.gid)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "why"),
+    [
+        (True, {"swarm_state": "active"}, "is in the swarm without it"),
+        (True, {"swarm_state": "error"}, "is in the swarm without it"),
+        (False, {"swarm_state": "active", "remapped": True}, "is in the swarm with it"),
+        (True, {"owners": {FIRST_ID, 999}}, "has volumes that were made without it"),
+        (False, {"owners": {FIRST_ID}}, "has volumes that were made with it"),
+        (True, {"namespaces": False}, "has a kernel that does not let"),
+        (True, {"swarm_state": "active", "remapped": True, "namespaces": False}, ""),
+        (True, {"swarm_state": "inactive", "owners": {FIRST_ID, LAST}}, ""),
+        (False, {"swarm_state": "inactive", "owners": {0, 999}, "namespaces": False}, ""),
+        (False, {"swarm_state": "active"}, ""),
+    ],
+)
+def test_what_runs_otherwise_is_refused(wanted: bool, seen: dict[str, Any], why: str) -> None:
+    reality = Reality({"fine": replace(FACTS, remapped=wanted), "manager": replace(FACTS, **seen)})
+    if not why:
+        remapping.check(site(userns_remap=wanted), reality)
+        return
+    back = str(not wanted).lower()
+    with pytest.raises(OperatorError, match=f"userns_remap: manager {why}.*set it back to {back}"):
+        remapping.check(site(userns_remap=wanted), reality)
+
+
+def test_a_server_tells_how_its_docker_runs() -> None:
+    answer = {
+        "swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500, "clock": 0.0,
+        "folders": [], "remapped": True, "namespaces": True, "owners": [FIRST_ID],
+    }  # fmt: skip
+    runner = RecordingRunner("manager", {"python3": json.dumps(answer).encode()})
+    found = facts.read(runner, userns_remap=True)
+    assert (found.remapped, found.namespaces, set(found.owners)) == (True, True, {FIRST_ID})
+
+
+def test_owners_are_changed_only_where_they_mean_others() -> None:
+    runner = RecordingRunner("manager", {"cat": b'{"app": "blog"}'})
+    snapshot = Snapshot("a" * 64, "blog", None, (), 0, 0)  # type: ignore[arg-type]
+    assert owners.first_id(runner, snapshot, "/work") == 0
+    volume = Volume("blog", "content", "files", 33, 33, "0750", ("web",))
+    owners.settle(runner, volume.path, 0, volume.first_id)
+    assert len(runner.commands) == 1
+    owners.settle(runner, volume.path, 0, FIRST_ID)
+    assert len(runner.commands) == 2
