@@ -16,6 +16,7 @@ from pathlib import Path
 import backing
 import catalog
 import deploying
+import outage
 import planning
 import provisioning
 import rebuilding
@@ -40,6 +41,7 @@ ON_A_LAB: dict[str, Callable[[Laboratory], list[Result]]] = {
     "updating": updating.measure,
     "backing": backing.measure,
     "watching": watching.measure,
+    "outage": outage.measure,
 }
 LAB = "bench"
 

@@ -102,10 +102,9 @@ def test_the_access_log_has_the_clients_own_address(operator: Operator) -> None:
     address = out.strip().splitlines()[0]
 
     def logged() -> bool:
-        lines, _ = operator.ronron("logs", "proxy", "--tail", "200")
-        entries = [line.partition("| ")[2] for line in lines.splitlines()]
-        seen = [json.loads(e) for e in entries if "/seen-from-outside" in e]
-        return any(entry["ClientHost"] == address for entry in seen)
+        asked = ("logs", "--access", "hi", "--search", "/seen-from-outside", "--json")
+        out, _ = operator.ronron(*asked)
+        return any(json.loads(line)["client"] == address for line in out.splitlines())
 
     assert eventually(logged, 30)
 

@@ -6,6 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from e2e.cloud import Operator, ask, eventually
 from ronron import lab
 from ronron.servers import shipping
+from ronron.servers.provision import requests
 from ronron.site import yamltext
 from ronron.site.yamltext import Change
 
@@ -54,6 +56,16 @@ for number in range(4):
     answer = connection.getresponse()
     answer.read()
     print(own, answer.status, flush=True)
+"""
+
+# What the servers do when the newest file of the access log is large: each is, here.
+ROTATE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "/usr/local/lib/ronron")
+import rotate
+rotate.SIZE = 1
+rotate.main()
 """
 
 # Asks the gate as a server does, with its certificate or without one.
@@ -124,6 +136,40 @@ def test_a_request_is_found_by_its_path(logged: Operator) -> None:
     assert len(lines(logged, "--access", "hi", "--status", "2xx", "--search", path)) == 1
     assert lines(logged, "--access", "hi", "--status", "5xx", "--search", path) == []
     assert lines(logged, "--access", "hi", "--search", '" or app:*') == []
+
+
+def test_no_request_is_lost_when_the_access_log_goes_on_in_another_file(logged: Operator) -> None:
+    folder, tag = requests.FOLDER, uuid.uuid4().hex
+    asked = {f"/{tag}/{number}" for number in range(60)}
+    argv = ("python3", "-c", ROTATE, folder, str(requests.USER), "14")
+    before = logged.on("manager", "readlink", requests.PATH)
+
+    def ask_all() -> None:
+        for path in asked:
+            assert ask(logged, "hi", path).status == 200
+
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(ask_all)
+        while not asking.done():
+            logged.on("manager", *argv)
+        asking.result()
+    assert logged.on("manager", "readlink", requests.PATH) != before
+
+    def found() -> list[str]:
+        wanted = ("--access", "hi", "--search", tag, "--tail", "1000")
+        return [line["path"] for line in lines(logged, *wanted)]
+
+    eventually(lambda: set(found()) == asked, FOUND)
+    assert len(found()) == len(asked)
+
+
+def test_requests_are_deleted_on_the_proxys_server_too(logged: Operator) -> None:
+    (old, young) = (f"{requests.FOLDER}/access-{number:010}.log" for number in (1, 2))
+    logged.on("manager", "touch", "-d", "14 days ago", old)
+    logged.on("manager", "touch", "-d", "13 days ago", young)
+    logged.on("manager", "systemctl", "restart", requests.SERVICE)
+    eventually(lambda: logged.on("manager", "sh", "-c", f"[ -e {old} ] || echo gone") == "gone", 30)
+    logged.on("manager", "rm", young)
 
 
 def test_a_failed_login_is_found_on_its_server(logged: Operator) -> None:

@@ -162,7 +162,7 @@ def test_every_server_and_app_is_measured_without_being_named(watched: Watched) 
     def seen() -> bool:
         figures = (
             "ronron:cpu_percent", "ronron:memory_percent", "server_reboot_required",
-            "sum by (server) (ronron:container_memory_bytes)",
+            "sum by (server) (ronron:container_memory_bytes)", "engine_daemon_events_total",
         )  # fmt: skip
         found = [{item.labels["server"] for item in watched.query(one)} for one in figures]
         return all(one == servers for one in found)

@@ -328,6 +328,20 @@ def test_lynis_report_is_told() -> None:
     assert "67" in found[1].what
 
 
+def test_each_check_of_docker_bench_security_is_a_finding_of_its_own() -> None:
+    warnings = (
+        inside.BenchWarning("2.9", "Enable user namespace support", "", "Ask."),
+        inside.BenchWarning("5.11", "Memory is limited", "Containers without: a b", ""),
+    )
+    seen = replace(look(), containers=(), docker_bench=inside.DockerBench(warnings))
+    found = list(inside.findings("a", seen, {}, 90))
+    assert ids(found) == {"docker-bench-2.9": "low", "docker-bench-5.11": "low"}
+    assert [(one.evidence, one.remedy) for one in found] == [
+        ("check 2.9", "Ask."),
+        ("check 5.11: Containers without: a b", ""),
+    ]
+
+
 def test_the_program_looks_at_this_computer() -> None:
     seen = inside.look(LocalRunner())
     assert seen.clock > 0
@@ -377,7 +391,7 @@ def test_a_folder_that_goes_meanwhile_is_passed_over(tmp_path: Path) -> None:
             return [(f"{root}/gone", [], []), (root, [], ["open.key"])]
 
     names["os"] = Walking
-    assert [one["path"] for one in names["_secrets"]()] == [str(tmp_path / "open.key")]
+    assert [one["path"] for one in names["_secrets"]()[0]] == [str(tmp_path / "open.key")]
 
 
 def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
@@ -397,7 +411,7 @@ def test_the_program_finds_what_all_can_read(tmp_path: Path) -> None:
     (hidden / "id_ed25519").chmod(0o644)
     tmp_path.chmod(0o755)
     names = program_of(tmp_path)
-    found = {one["path"]: one["kind"] for one in names["_secrets"]()}
+    found = {one["path"]: one["kind"] for one in names["_secrets"]()[0]}
     mine = {path: kind for path, kind in found.items() if path.startswith(str(tmp_path))}
     assert mine == {
         str(tmp_path / "open.key"): "a private key",

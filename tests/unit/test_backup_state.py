@@ -112,9 +112,6 @@ def test_a_check_that_failed_or_did_not_come_is_said() -> None:
     assert "a pack is damaged" in found(failed)["check"]
     late = state.model_copy(update={"checked": Checked(at=ago(days=17))})
     assert found(late) == {"check": "the repository was last checked 17 d ago"}
-    old = states.expected(state, {"blog": DAILY}, {"blog": ago(days=17)})
-    assert found(old) == {"check": "the repository was never checked, in 17 d"}
-    assert found(states.expected(state, {"blog": DAILY}, {"blog": ago(days=15)})) == {}
 
 
 def test_it_is_read_as_it_was_written_and_a_damaged_file_is_said() -> None:

@@ -101,9 +101,9 @@ def test_an_older_openssh_gets_no_algorithm_that_it_does_not_know() -> None:
 
 
 def line(status: int, path: str = "/", user: str = "-", method: str = "GET") -> str:
-    """A line of the proxy's access log as fail2ban gets it from the journal."""
+    """A line of the proxy's access log."""
     return (
-        'manager ronron-proxy[71]: {"ClientHost":"203.0.113.9",'
+        '{"ClientHost":"203.0.113.9",'
         f'"ClientUsername":"{user}","DownstreamContentSize":17,'
         f'"DownstreamStatus":{status},"Duration":1,"RequestHost":"blog.example.org",'
         f'"RequestMethod":"{method}","RequestPath":"{path}","RouterName":"-","level":"info"}}'

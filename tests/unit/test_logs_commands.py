@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -96,23 +97,38 @@ def test_requests_in_the_proxys_own_log_keep_clients_that_are_shortened_to_thems
         "RequestMethod": "GET", "RequestPath": "/x", "RouterName": "blog_1@swarm",
         "StartUTC": "2026-11-27T12:00:00.123456789Z",
     }  # fmt: skip
-    lines = [
-        {"message": f"proxy.1@one    | {text}"}
-        for text in (json.dumps(request), '{"level":"info"}', "not JSON")
-    ]
+    old = {**request, "StartUTC": "2026-11-27T11:59:59.9Z"}
+    lines = [json.dumps(old), json.dumps(request), '{"level":"info"}', "not JSON"]
 
     def found(how: str, **values: Any) -> list[logs.Line]:
         app = App.model_validate({"name": "blog", "recipe": "ghost", "logs": {"addresses": how}})
         session: Any = type(
             "Session", (), {"loaded": LoadedSite(Path("/nowhere"), SITE, {"blog": app})}
         )
-        return list(logs._requests(session, lines, wanted(**values)))
+        return list(logs._requests(session, lines, wanted(**values), "2026-11-27T12:00:00"))
 
     (line,) = found("whole")
     assert line["message"] == "GET blog.example.org/x 404"
     assert line["client"] == "192.0.2.77"
     assert "client" not in found("truncated")[0]
     assert found("whole", status="5xx") == found("whole", of="wiki") == []
+
+
+def test_the_access_logs_older_files_are_read_first_and_from_a_time_on(tmp_path: Path) -> None:
+    def line(at: str, path: str) -> str:
+        return f'{{"RequestPath":"{path}","StartUTC":"2026-11-27T{at}.5Z","level":"info"}}\n'
+
+    for began, text in (
+        ("1764244920", line("12:02:00", "/4")),
+        ("1764244860", line("12:01:00", "/3")),
+        ("1764244800", line("11:59:59", "/1") + line("12:00:00", "/2")),
+    ):
+        (tmp_path / f"access-{began}.log").write_text(text)
+    (tmp_path / "access.log").symlink_to("access-1764244920.log")
+    argv = ["sh", "-c", logs._SINCE, "sh", str(tmp_path), "2026-11-27T12:00:00"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
+    found = [json.loads(one)["RequestPath"] for one in done.stdout.splitlines()]
+    assert (found, done.stderr) == (["/2", "/3", "/4"], "")
 
 
 def test_a_line_for_people(monkeypatch: pytest.MonkeyPatch) -> None:

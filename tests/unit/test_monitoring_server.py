@@ -92,6 +92,22 @@ def test_bans_of_the_last_ten_minutes_are_counted(tmp_path: Path) -> None:
     assert list(figures.bans(tmp_path / "none", 1650.0)) == []
 
 
+def test_docker_s_own_figures_are_taken_without_buckets() -> None:
+    text = (
+        "# HELP engine_daemon_events_total The number of events logged\n"
+        "engine_daemon_events_total 7\n"
+        'engine_daemon_container_actions_seconds_bucket{action="start",le="1"} 1\n'
+        'engine_daemon_container_actions_seconds_count{action="start"} 1\n'
+        "swarm_manager_leader 1\n"
+        "go_goroutines 9\n"
+    )
+    assert list(figures.engine(text)) == [
+        "engine_daemon_events_total 7",
+        'engine_daemon_container_actions_seconds_count{action="start"} 1',
+        "swarm_manager_leader 1",
+    ]
+
+
 def test_drills_become_figures_and_a_damaged_file_none() -> None:
     text = '{"blog": {"at": "2026-11-27T08:00:00+00:00", "passed": false, "reason": "empty"}}'
     assert list(figures.drills(text)) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
-from ronron.servers.defend.fail2ban import TAG
-from ronron.servers.provision import journal
+from ronron.servers.defend import fail2ban
+from ronron.servers.provision import journal, requests, rotate
 from ronron.servers.provision.model import LogAccess
 from ronron.site.load import load_site
 from ronron.site.logs import Retention, days, store_of
@@ -63,9 +64,11 @@ def test_rsyslog_takes_the_configuration(tmp_path: Path, how: str) -> None:
 
 def test_the_proxys_lines_are_those_that_fail2ban_reads() -> None:
     text = shipping.configuration("one", [STORE])
-    assert f'$!CONTAINER_TAG == "{TAG}"' in text
+    assert f'input(type="imfile" file="{requests.FILES}"' in text
+    jail = fail2ban.files(())["/etc/fail2ban/jail.d/ronron.conf"][0]
+    assert jail.count(f"logpath = {requests.PATH}\n") == 2
     assert "mmexternal" not in text
-    assert text.count("stop\n") == 2
+    assert text.count("stop\n") == 1
     assert set(re.findall(r'server="(https:\S+)"', text)) == {
         f"https://logs.ronron.internal:9428/{kind}" for kind in ("access", "app", "system")
     }
@@ -131,13 +134,45 @@ def test_the_program_answers_each_line_and_never_with_the_address(how: str) -> N
     assert told[1:] == ["", "", ""]
 
 
-def test_the_journal_keeps_nothing_longer_than_any_store() -> None:
-    retention = Retention.model_validate({"access": "3w", "app": "1y"})
-    assert retention.shortest == 21
-    (file,) = journal.part(retention.shortest).files
-    assert "MaxRetentionSec=21day\n" in file.content
+def test_the_journal_keeps_nothing_longer_than_any_store_of_its_lines() -> None:
+    retention = Retention.model_validate({"access": "3w", "app": "1y", "system": "4w"})
+    assert retention.of_journals == 28
+    (file,) = journal.part(retention.of_journals).files
+    assert "MaxRetentionSec=28day\n" in file.content
     assert "RateLimitBurst=0\n" in file.content
     assert [days(text) for text in ("1d", "2w", "1y")] == [1, 14, 365]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others: needs root")
+def test_the_access_log_goes_on_in_another_file_and_old_ones_go(tmp_path: Path) -> None:
+    folder, me, day, began = tmp_path / "log", os.getuid(), 86400, 1_795_000_000
+
+    def run(after: float) -> tuple[bool, list[str]]:
+        told = rotate.rotate(folder, me, 14, began + after)
+        assert (folder / "access.log").resolve() == sorted(folder.glob("access-*.log"))[-1]
+        return told, sorted(one.name[-6:-4] for one in folder.glob("access-*.log"))
+
+    def write(size: int, at: float) -> None:
+        with (folder / "access.log").open("ab") as file:
+            file.truncate(size)
+        os.utime(folder / "access.log", (began + at, began + at))
+
+    assert run(0) == (False, ["00"])
+    assert run(2 * day) == (False, ["00"])  # Nothing was written.
+    write(rotate.SIZE, 10)
+    assert run(10) == (True, ["00", "10"])
+    assert run(11) == (False, ["00", "10"])
+    os.utime(folder / "access.log", (began + 10, began + 10))
+    os.utime(folder / f"access-{began}.log", (began + 11, began + 11))
+    assert run(12) == (True, ["00", "10"])  # It does not write there yet.
+    write(1, 20)
+    assert run(21) == (False, ["00", "10"])  # Now it does.
+    assert run(11 + 13 * day) == (True, ["00", "10", "11"])
+    assert run(11 + 14 * day) == (False, ["10", "11"])
+    for number in range(30):
+        write(rotate.SIZE, 15 * day + number)
+        run(15 * day + number)
+    assert len(run(15 * day + 31)[1]) == rotate.FILES
 
 
 @pytest.mark.parametrize("text", ["0d", "30", "5m", "d", "1d2h", "-1d"])

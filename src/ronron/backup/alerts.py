@@ -57,9 +57,6 @@ def _common(state: State, now: datetime) -> Iterator[tuple[Kind, str]]:
         yield "check", f"the check of {_time(state.checked.at)} failed: {state.checked.error}"
     elif state.checked and now - state.checked.at > CHECK_AFTER:
         yield "check", f"the repository was last checked {_ago(now - state.checked.at)} ago"
-    known = [app.since for app in state.apps.values() if app.since]
-    if state.checked is None and known and now - min(known) > CHECK_AFTER:
-        yield "check", f"the repository was never checked, in {_ago(now - min(known))}"
 
 
 def _of(app: Watched, now: datetime) -> Iterator[tuple[Kind, str]]:

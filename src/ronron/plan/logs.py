@@ -15,6 +15,7 @@ from ronron.catalog.render import PLATFORM
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.inside import container_of, log_lines
 from ronron.plan.session import Session
+from ronron.servers.provision import requests
 from ronron.servers.runner import Runner
 from ronron.site.logs import store_of
 
@@ -162,15 +163,17 @@ def _elsewhere(session: Session, wanted: Wanted) -> Iterator[Line]:
     since = wanted.since or datetime.now(UTC) - LATELY
     if wanted.kind == "system":
         found = _journal(session.servers[wanted.of], wanted, since)
+    elif wanted.kind == "access":
+        start = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        argv = _FOLLOWED if wanted.follow else ("sh", "-c", _SINCE, "sh", requests.FOLDER, start)
+        found = _requests(session, session.manager.stream(argv), wanted, start)
     else:
-        app = "proxy" if wanted.kind == "access" else wanted.of
-        service = wanted.service if wanted.kind == "app" else None
         found = (
             {"message": text}
-            for text in log_lines(session, app, service, follow=wanted.follow, since=since)
+            for text in log_lines(
+                session, wanted.of, wanted.service, follow=wanted.follow, since=since
+            )
         )
-        if wanted.kind == "access":
-            found = _requests(session, found, wanted)
     low = wanted.search.lower()
     matching = (line for line in found if low in str(line["message"]).lower())
     return matching if wanted.follow else iter(deque(matching, wanted.tail))
@@ -193,15 +196,25 @@ def _journal(runner: Runner, wanted: Wanted, since: datetime) -> Iterator[Line]:
         yield line | {"service": item.get("SYSLOG_IDENTIFIER", "")}
 
 
-def _requests(session: Session, lines: Iterable[Line], wanted: Wanted) -> Iterator[Line]:
-    """The requests of the app, in the proxy's log. Clients are left out where they are shortened:
-    here they are as they were."""
+# Of the files access-*.log in $1, the oldest first, the lines since $2, to the second.
+_SINCE = """
+cd "$1" && exec awk -v since="$2" '
+    match($0, /"StartUTC":"[^"]*/) && substr($0, RSTART + 12, 19) >= since' access-*.log
+"""
+_FOLLOWED = ("tail", "--quiet", "--lines=1000", "--follow=name", "--retry", requests.PATH)
+
+
+def _requests(session: Session, lines: Iterable[str], wanted: Wanted, start: str) -> Iterator[Line]:
+    """The requests to the app in the proxy's access log, from `start` on. Clients are left out
+    where they are shortened: here they are as they were."""
     app = session.loaded.apps.get(wanted.of)
     whole = app is None or app.logs.addresses == "whole"
-    for line in lines:
+    for text in lines:
         try:
-            item = json.loads(str(line["message"]).partition("| ")[2])
+            item = json.loads(text)
             status, router = str(item["DownstreamStatus"]), item.get("RouterName", "")
+            if item["StartUTC"] < start:
+                continue
         except (ValueError, KeyError, TypeError):
             continue
         name = re.split("[@_]", str(item.get("ServiceName") or router or "proxy"))[0]

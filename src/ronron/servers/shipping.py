@@ -1,8 +1,9 @@
 """What sends a server's log lines to the site's store: rsyslog's configuration, and its service.
 
-The journal has everything: what programs and the kernel say, and, since Docker logs to it, what
-containers write. rsyslog reads it from where it left off, tells the class of each line, and sends
-it over HTTPS in the Elasticsearch bulk format; what cannot be sent waits on disk.
+The journal has what programs and the kernel say, and, since Docker logs to it, what containers
+write; the proxy's access log is a file. rsyslog reads both from where it left off, tells the class
+of each line, and sends it over HTTPS in the Elasticsearch bulk format; what cannot be sent waits on
+disk.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib import resources
 
-from ronron.servers.defend.fail2ban import TAG
+from ronron.servers.provision import requests
 from ronron.servers.provision.model import File, LogAccess, Part
 from ronron.site.logs import CLASSES, PORT, Addresses, store_of
 from ronron.site.models import App
@@ -27,7 +28,7 @@ CONFIGURATION = f"{FOLDER}/shipper.conf"
 PACKAGES = ("rsyslog", "rsyslog-elasticsearch")
 
 SPOOL_SIZE = "1g"
-"""What may wait on disk, of each class. Beyond that rsyslog reads no further in the journal."""
+"""What may wait on disk, of each class. Beyond that rsyslog reads no further."""
 
 BATCH = 100
 """Lines of a class in one request. When rsyslog is stopped while the store is away, it forgets
@@ -70,11 +71,12 @@ WantedBy=multi-user.target
 """
 
 _HEAD = f"""\
-# Written by ronron apply: everything in this server's journal goes to the site's log store.
+# Written by ronron apply: this server's journal and access log go to the site's log store.
 global(workDirectory="{SPOOL}" maxMessageSize="64k" net.enableDNS="off"
        abortOnUncleanConfig="on")
 module(load="imjournal" stateFile="journal" persistStateInterval="100"
        rateLimit.interval="0" ignorePreviousMessages="off")
+module(load="imfile" mode="inotify")
 module(load="mmjsonparse")
 module(load="omelasticsearch")
 main_queue(queue.type="LinkedList" queue.filename="main" queue.maxDiskSpace="{SPOOL_SIZE}"
@@ -83,21 +85,19 @@ main_queue(queue.type="LinkedList" queue.filename="main" queue.maxDiskSpace="{SP
 """
 
 _CLASSES = """\
-if $!CONTAINER_TAG == "{tag}" then {
+ruleset(name="requests") {
     action(type="mmjsonparse" cookie="" container="$.line")
-    if $.line!DownstreamStatus != "" then {
-        set $.app = re_extract($.line!ServiceName, '^([^@]+)@swarm$', 0, 1, "");
-        # What the proxy itself answered knows no service; routers are APP or APP_NUMBER.
-        if $.app == "" then
-            set $.app = re_extract($.line!RouterName, '^([a-z0-9-]+)(_[0-9]+)?@swarm$', 0, 1,
-                                   "proxy");
-        set $.message = $.line!RequestMethod & " " & $.line!RequestHost & $.line!RequestPath & " "
-                        & $.line!DownstreamStatus;
-        set $.milliseconds = $.line!Duration / 1000000;
-{addresses}        call access
-        stop
-    }
+    set $.app = re_extract($.line!ServiceName, '^([^@]+)@swarm$', 0, 1, "");
+    # What the proxy itself answered knows no service; routers are APP or APP_NUMBER.
+    if $.app == "" then
+        set $.app = re_extract($.line!RouterName, '^([a-z0-9-]+)(_[0-9]+)?@swarm$', 0, 1, "proxy");
+    set $.message = $.line!RequestMethod & " " & $.line!RequestHost & $.line!RequestPath & " "
+                    & $.line!DownstreamStatus;
+    set $.milliseconds = $.line!Duration / 1000000;
+{addresses}    call access
 }
+input(type="imfile" file="{requests}" tag="requests" ruleset="requests"
+      persistStateInterval="100")
 if $!CONTAINER_ID != "" then {
     # A service's name in the swarm is APP_SERVICE, and that of an app has no underscore.
     set $.name = $!COM_DOCKER_SWARM_SERVICE_NAME;
@@ -111,12 +111,11 @@ if $!CONTAINER_ID != "" then {
 call system
 """
 
-_COMMON = (
-    'property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")',
-    'constant(outname="server" value="{server}" format="jsonf")',
-)
+_SERVER = 'constant(outname="server" value="{server}" format="jsonf")'
+_TIME = 'property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")'
 _FIELDS = {
     "access": (
+        ("time", "$.line!StartUTC"),
         ("app", "$.app"),
         ("message", "$.message"),
         ("method", "$.line!RequestMethod"),
@@ -179,7 +178,8 @@ def configuration(server: str, apps: Iterable[App]) -> str:
     shortened.pop("whole", None)
     head = _HEAD + ('module(load="mmexternal")\n' if shortened else "")
     outputs = "\n".join(_output(name, server) for name in CLASSES)
-    classes = _CLASSES.replace("{tag}", TAG).replace("{addresses}", _addresses(shortened))
+    classes = _CLASSES.replace("{requests}", requests.FILES)
+    classes = classes.replace("{addresses}", _addresses(shortened))
     return f"{head}\n{outputs}\n{classes}"
 
 
@@ -197,7 +197,7 @@ def _addresses(shortened: dict[Addresses, list[str]]) -> str:
     lines.append("set $!client = $.line!ClientHost;" if not lines else "{")
     if shortened:
         lines += ["    set $!client = $.line!ClientHost;", "}"]
-    return "".join(f"        {line}\n" for line in lines)
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -206,7 +206,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _output(name: str, server: str) -> str:
     """The template of one class, and the ruleset that sends its lines, with its queue."""
-    fields = [line.replace("{server}", server) for line in _COMMON]
+    fields = [_SERVER.replace("{server}", server), *([] if name == "access" else [_TIME])]
     fields += [
         f'property(outname="{field}" name="{of}" format="jsonf")' for field, of in _FIELDS[name]
     ]

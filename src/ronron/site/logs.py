@@ -57,9 +57,9 @@ class Retention(Model):
     system: Period = Field(default="90d", description="What is in the servers' journals besides.")
 
     @property
-    def shortest(self) -> int:
-        """The shortest of the periods, in days: all classes are in the servers' own journals."""
-        return min(days(period) for period in (self.access, self.app, self.system))
+    def of_journals(self) -> int:
+        """The shorter of the periods of what is in the servers' own journals, in days."""
+        return min(days(period) for period in (self.app, self.system))
 
 
 class Logs(Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from importlib import resources
 
@@ -15,6 +16,9 @@ GUARD = "/usr/local/lib/ronron/guard.py"
 SECONDS = 60
 """After so long without a word a server undoes what was tried."""
 
+RELOADS = 5.0
+"""Seconds within which sshd has to answer again."""
+
 
 def guard() -> str:
     """The program that tries and undoes, as it stands on every server."""
@@ -22,11 +26,23 @@ def guard() -> str:
 
 
 def connects(runner: SshRunner) -> None:
-    """Log in to the server anew, past the connection that is open. Raises RonronError."""
-    with connections_to(
-        [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
-    ) as opened:
-        opened[runner.name].run(["true"], timeout=30)
+    """Log in to the server anew, past the connection that is open. Raises RonronError.
+
+    sshd refuses connections for a moment while it reads its settings again: that is waited for.
+    """
+    deadline = time.monotonic() + RELOADS
+    while True:
+        try:
+            with connections_to(
+                [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
+            ) as opened:
+                opened[runner.name].run(["true"], timeout=30)
+        except RonronError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def attempt(

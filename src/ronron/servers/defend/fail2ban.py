@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ronron.servers.defend.rules import BANS
+from ronron.servers.provision import requests
 
 PACKAGES = ("fail2ban", "python3-systemd")
 JAILS = ("sshd", "ronron-proxy", "ronron-scan")
-TAG = "ronron-proxy"
-"""The name under which the proxy's log is in the journal."""
-
 KNOWN = "/usr/local/lib/ronron/known-address"
 
 _JAIL = """\
@@ -40,12 +38,14 @@ mode = normal
 [ronron-proxy]
 enabled = true
 filter = ronron-proxy
-journalmatch = CONTAINER_TAG={tag}
+backend = polling
+logpath = {requests}
 
 [ronron-scan]
 enabled = true
 filter = ronron-scan
-journalmatch = CONTAINER_TAG={tag}
+backend = polling
+logpath = {requests}
 maxretry = 3
 """
 
@@ -68,7 +68,7 @@ set = banned6
 
 # Traefik writes its fields in alphabetical order, and whatever a client sent as JSON strings: no
 # quote in them is without a backslash before it.
-_BEGIN = r'^\S+ \S+ \{"ClientHost":"<ADDR>",'
+_BEGIN = r'^\{"ClientHost":"<ADDR>",'
 _USER = r'"ClientUsername":"(?:[^"\\]|\\.)+","DownstreamContentSize":\d+,'
 _ANY_USER = r'"ClientUsername":"(?:[^"\\]|\\.)*","DownstreamContentSize":\d+,'
 
@@ -78,12 +78,16 @@ _SCANNED = "|".join(
         *(r"phpinfo\.php", "phpunit/", "cgi-bin/", "boaform/"),
     )
 )
+# What is taken for the time of a line is cut out of it, and must not come from a client: there, a
+# quote before a colon has a backslash before it.
+_DATE = r'datepattern = ,"StartUTC":"%%Y-%%m-%%dT%%H:%%M:%%S(?:\.\d+)?%%z"'
 _PATH = r'"/(?:[^"\\]*/)?(?:' + _SCANNED + ")"
 
 PROXY = f"""\
 # Written by ronron apply: passwords tried at an app. A request without any is asked for one with
 # the same status (401), so only those with a user's name count, and forms that were sent.
 [Definition]
+{_DATE}
 failregex = {_BEGIN}(?!"ClientUsername":"-"){_USER}"DownstreamStatus":401,
             {_BEGIN}{_ANY_USER}"DownstreamStatus":401,.*,"RequestMethod":"POST",
 """
@@ -91,6 +95,7 @@ failregex = {_BEGIN}(?!"ClientUsername":"-"){_USER}"DownstreamStatus":401,
 SCAN = f"""\
 # Written by ronron apply: files that no app serves and scanners ask for.
 [Definition]
+{_DATE}
 failregex = {_BEGIN}{_ANY_USER}"DownstreamStatus":4\\d\\d,.*,"RequestPath":{_PATH}
 """
 
@@ -105,7 +110,8 @@ journalctl --quiet --unit=ssh.service --since=-30d --lines=1 \\
 
 def files(ignored: Sequence[str]) -> Mapping[str, tuple[str, int]]:
     """Path to content and permission bits; `ignored` are addresses that are never banned."""
-    jail = _JAIL.format(ignored=" ".join(("127.0.0.0/8", "::1", *ignored)), known=KNOWN, tag=TAG)
+    never = " ".join(("127.0.0.0/8", "::1", *ignored))
+    jail = _JAIL.format(ignored=never, known=KNOWN, requests=requests.PATH)
     return {
         KNOWN: (KNOWN_ADDRESS, 0o755),
         "/etc/fail2ban/action.d/ronron.conf": (ACTION, 0o644),

@@ -60,6 +60,10 @@ def _without(line: str, names: set[str]) -> str | None:
     return " ".join(left) if len(left) > 1 else None
 
 
+FIGURES = "127.0.0.1:9323"
+"""Where Docker tells figures of itself."""
+
+
 def daemon_json(
     subnet: str,
     addresses: Iterable[str],
@@ -73,11 +77,13 @@ def daemon_json(
     Bridges take their networks clear of the site's `subnet` and of the servers' addresses. With
     `no_new_privileges` a program in a container has the rights of who started it, at most: a swarm
     knows that setting of the daemon alone, and none of a service. So it is with `userns_remap`.
+    Docker tells figures of itself to the server's own programs, which hand them to the monitoring.
     """
     settings: dict[str, object] = {
         "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
         "log-driver": "journald",
         "log-opts": LOG_OPTIONS,
+        "metrics-addr": FIGURES,
         "no-new-privileges": no_new_privileges,
     }
     if userns_remap:

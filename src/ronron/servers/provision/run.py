@@ -21,7 +21,7 @@ from ronron.servers.defend.part import part as closing
 from ronron.servers.facts import why_not
 from ronron.servers.names import is_address, lookup_all
 from ronron.servers.process import last_lines
-from ronron.servers.provision import journal, leftovers, monitored, remap
+from ronron.servers.provision import journal, leftovers, monitored, remap, requests
 from ronron.servers.provision.model import (
     Change,
     Declared,
@@ -34,7 +34,7 @@ from ronron.servers.provision.model import (
 )
 from ronron.servers.ssh import SshRunner
 from ronron.servers.storage import nfs, pool
-from ronron.site.logs import store_of
+from ronron.site.logs import days, store_of
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
@@ -107,7 +107,8 @@ def declare(
             (at, (*named, shipping.HOST) if name == first else named)
             for name, (at, named) in zip(site.servers, hosts, strict=True)
         )
-    kept = journal.part(site.logs.retention.shortest)
+    kept = journal.part(site.logs.retention.of_journals)
+    requested = requests.part(days(site.logs.retention.access), site.docker.first_id)
     return {
         name: Declared(
             server=name,
@@ -120,6 +121,7 @@ def declare(
             registry=registry,
             packages=_packages(site, server),
             part=kept
+            + requested
             + leftovers.part()
             + monitored.part()
             + remap.part(userns_remap=site.docker.userns_remap)
