@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from importlib import resources
 
@@ -10,6 +11,9 @@ from ronron.errors import RonronError, ServerError
 from ronron.servers.connections import connections_to
 from ronron.servers.process import last_lines
 from ronron.servers.ssh import SshRunner
+
+LISTENS_SECONDS = 15.0
+"""So long a slow server's SSH may refuse, which starts anew when it reads its settings."""
 
 GUARD = "/usr/local/lib/ronron/guard.py"
 SECONDS = 60
@@ -51,7 +55,7 @@ def attempt(
             details=last_lines(done.stderr),
         )
     try:
-        proof(runner)
+        _prove(runner, proof)
     except RonronError as error:
         undone = "they were undone"
         try:
@@ -64,3 +68,15 @@ def attempt(
             details=[str(error), *error.details],
         ) from error
     runner.run(["python3", GUARD, "confirm"])
+
+
+def _prove(runner: SshRunner, proof: Callable[[SshRunner], None]) -> None:
+    """Try `proof` until it passes; what it raises when the time is over is raised."""
+    deadline = time.monotonic() + LISTENS_SECONDS
+    while True:
+        try:
+            return proof(runner)
+        except RonronError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
