@@ -12,6 +12,9 @@ from ronron.servers.connections import connections_to
 from ronron.servers.process import last_lines
 from ronron.servers.ssh import SshRunner
 
+LISTENS_SECONDS = 15.0
+"""So long a slow server's SSH may refuse, which starts anew when it reads its settings."""
+
 GUARD = "/usr/local/lib/ronron/guard.py"
 SECONDS = 60
 """After so long without a word a server undoes what was tried."""
@@ -67,7 +70,7 @@ def attempt(
             details=last_lines(done.stderr),
         )
     try:
-        proof(runner)
+        _prove(runner, proof)
     except RonronError as error:
         undone = "they were undone"
         try:
@@ -80,3 +83,15 @@ def attempt(
             details=[str(error), *error.details],
         ) from error
     runner.run(["python3", GUARD, "confirm"])
+
+
+def _prove(runner: SshRunner, proof: Callable[[SshRunner], None]) -> None:
+    """Try `proof` until it passes; what it raises when the time is over is raised."""
+    deadline = time.monotonic() + LISTENS_SECONDS
+    while True:
+        try:
+            return proof(runner)
+        except RonronError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
