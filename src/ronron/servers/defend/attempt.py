@@ -12,15 +12,12 @@ from ronron.servers.connections import connections_to
 from ronron.servers.process import last_lines
 from ronron.servers.ssh import SshRunner
 
-LISTENS_SECONDS = 15.0
-"""So long a slow server's SSH may refuse, which starts anew when it reads its settings."""
-
 GUARD = "/usr/local/lib/ronron/guard.py"
 SECONDS = 60
 """After so long without a word a server undoes what was tried."""
 
-RELOADS = 5.0
-"""Seconds within which sshd has to answer again."""
+LISTENS_SECONDS = 15.0
+"""So long a slow server's SSH may refuse, which starts anew when it reads its settings."""
 
 
 def guard() -> str:
@@ -29,23 +26,11 @@ def guard() -> str:
 
 
 def connects(runner: SshRunner) -> None:
-    """Log in to the server anew, past the connection that is open. Raises RonronError.
-
-    sshd refuses connections for a moment while it reads its settings again: that is waited for.
-    """
-    deadline = time.monotonic() + RELOADS
-    while True:
-        try:
-            with connections_to(
-                [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
-            ) as opened:
-                opened[runner.name].run(["true"], timeout=30)
-        except RonronError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    """Log in to the server anew, past the connection that is open. Raises RonronError."""
+    with connections_to(
+        [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
+    ) as opened:
+        opened[runner.name].run(["true"], timeout=30)
 
 
 def attempt(
