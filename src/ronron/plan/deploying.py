@@ -159,7 +159,7 @@ def plan_one(session: Session, name: str) -> tuple[AppChange | None, Reality]:
 
 
 def notes(session: Session, name: str, change: AppChange | None) -> tuple[str, ...]:
-    """What was translated in a plain stack file; and what is still to be done for a new log store."""
+    """What was translated in a plain stack file; what is still to be done for a new log store."""
     app = session.loaded.apps[name]
     found = recipe_of(app, session.loaded, session.catalog).notes
     if app.recipe in STORES and change is not None and change.action == "create":
