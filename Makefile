@@ -9,10 +9,11 @@ try: ## From nothing to a blog over HTTPS, on three disposable servers of this c
 	@scripts/host
 	@.venv/bin/python scripts/try.py
 
-test: ## Run the tests: unit, integration, end to end on disposable servers
+test: ## Run the tests: unit, integration, end to end on disposable servers and on virtual machines
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
+	@scripts/machines
 	@.venv/bin/pytest -n 3 --no-loadscope-reorder
 
 test-all: ## Run all tests, with sites and services that take long to build
@@ -26,7 +27,7 @@ test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup
 	@.venv/bin/pytest -n auto tests/unit
 
-test-vm: ## Run the tests that need a kernel of their own, on virtual machines (as root)
+test-vm: ## Run those alone that need a kernel of their own, on virtual machines (as root)
 	@scripts/setup
 	@scripts/host
 	@scripts/machines

@@ -1,7 +1,8 @@
 """Which tests stay together when several processes share the work (`pytest -n 3`).
 
 A module stays together, for the fixtures that it shares. The modules on the session's lab are in
-three parts, each with a lab of its own: one would take as long as all the rest.
+three parts, each with a lab of its own: one would take as long as all the rest. Those on virtual
+machines are one part: more machines than a computer has processors only slow each other down.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
     "e2e/test_shared_storage.py",
-    "vm/test_storage_machines.py",
 )
 """What `make test-all` runs besides: sites and services built from hundreds of
-packages, storage on three servers of its own, and machines that are emulated."""
+packages, and storage on three servers of its own."""
+
+MACHINES = "tests/vm/"
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
 
@@ -49,7 +51,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 class _Parts(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return PART_OF.get(module, module)
+        return MACHINES if module.startswith(MACHINES) else PART_OF.get(module, module)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Parts:

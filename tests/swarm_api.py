@@ -179,9 +179,9 @@ class Engine:
 
     `logs` is by service name, each entry a task's id and a line. `images` maps names to ids,
     `pullable` are those of some registry, `built` has the files that each build was given.
-    `values` has the content of the configs and secrets that were made. `security` are the options
-    that it runs with. `refusals` maps a method and the beginning of a path to the status that is
-    answered. `before` is called before each answer.
+    `values` has the content of the configs and secrets that were made. `refusals` maps a method
+    and the beginning of a path to the status that is answered. `before` is called before each
+    answer.
     """
 
     nodes: list[Item] = field(default_factory=list)
@@ -191,12 +191,12 @@ class Engine:
     secrets: list[Item] = field(default_factory=list)
     networks: list[Item] = field(default_factory=list)
     swarm: Item = field(default_factory=lambda: {"Version": {"Index": 7}, "Spec": {}})
+    options: list[str] | None = None
     logs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     pullable: set[str] = field(default_factory=set)
     built: dict[str, list[str]] = field(default_factory=dict)
     id: str = "manager"
-    security: list[str] = field(default_factory=list)
     refusals: dict[tuple[str, str], int] = field(default_factory=dict)
     values: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -294,7 +294,7 @@ class Engine:
         return self.swarm
 
     def _info(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
-        return {"ID": self.id, "SecurityOptions": self.security}
+        return {"ID": self.id, "SecurityOptions": self.options}
 
     def _build(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
         with tarfile.open(fileobj=io.BytesIO(body)) as context:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ EXPLAINED = {
     "upgrades-other",
     "upgrades-security",
     "reboot-pending",
+    "docker-bench-1.2",
     "lynis-index",
     "lynis-warning",
     "ssh-warn",
@@ -113,15 +115,41 @@ def test_holes_are_found_and_apply_mends_what_is_declared(operator: Operator) ->
     assert operator.plan() == []
 
 
-def test_lynis_is_asked_where_it_is_installed(operator: Operator) -> None:
-    """On a bare server of the lab it gives 58."""
+BENCH = "/opt/pretended-docker-bench-security"
+LINK = "/usr/local/bin/docker-bench-security.sh"
+
+
+def test_programs_that_audit_are_asked_where_they_are_installed(operator: Operator) -> None:
+    """On a bare server of the lab lynis gives 58."""
+    pretended = Path(__file__).with_name("pretended_docker_bench_security.sh").read_text()
     operator.on("worker-2", "apt-get", "install", "-y", "-q", "lynis")
+    install = f"""
+        mkdir -p {BENCH}/functions {BENCH}/tests
+        echo note=NOTE >{BENCH}/functions/pretended.sh
+        printf %s "$1" >{BENCH}/docker-bench-security.sh
+        chmod 755 {BENCH}/docker-bench-security.sh
+        ln -s {BENCH}/docker-bench-security.sh {LINK}
+    """
+    operator.on("worker-2", "sh", "-ec", install, "sh", pretended)
     try:
         found = audit(operator, "--deep")
+        written = operator.on("worker-2", "sh", "-c", f"ls {BENCH} /etc/written 2>/dev/null || :")
     finally:
         operator.on("worker-2", "apt-get", "purge", "-y", "-q", "lynis")
-        operator.on("worker-2", "sh", "-c", "rm -f /var/log/lynis*")
+        operator.on("worker-2", "sh", "-c", f"rm -rf /var/log/lynis* {BENCH} {LINK}")
     told = [one for one in found if one["id"] == "lynis-index"]
     assert [one["where"] for one in told] == ["server worker-2"]
     assert int(told[0]["what"].rpartition(" ")[2]) >= 68
+    bench = [one for one in found if one["id"].startswith("docker-bench")]
+    assert bench == [
+        {
+            "id": "docker-bench-1.2",
+            "severity": "low",
+            "where": "server worker-2",
+            "what": "docker-bench-security warns: It may write",
+            "evidence": "check 1.2: not in /etc",
+            "remedy": "Ask why.",
+        }
+    ]
+    assert written.split() == [f"{BENCH}:", "docker-bench-security.sh", "functions", "tests"]
     assert {one["id"] for one in found} <= explained(operator), found

@@ -328,6 +328,20 @@ def test_lynis_report_is_told() -> None:
     assert "67" in found[1].what
 
 
+def test_each_check_of_docker_bench_security_is_a_finding_of_its_own() -> None:
+    warnings = (
+        inside.BenchWarning("2.9", "Enable user namespace support", "", "Ask."),
+        inside.BenchWarning("5.11", "Memory is limited", "Containers without: a b", ""),
+    )
+    seen = replace(look(), containers=(), docker_bench=inside.DockerBench(warnings))
+    found = list(inside.findings("a", seen, {}, 90))
+    assert ids(found) == {"docker-bench-2.9": "low", "docker-bench-5.11": "low"}
+    assert [(one.evidence, one.remedy) for one in found] == [
+        ("check 2.9", "Ask."),
+        ("check 5.11: Containers without: a b", ""),
+    ]
+
+
 def test_the_program_looks_at_this_computer() -> None:
     seen = inside.look(LocalRunner())
     assert seen.clock > 0

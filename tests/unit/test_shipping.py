@@ -162,9 +162,11 @@ def test_the_access_log_goes_on_in_another_file_and_old_ones_go(tmp_path: Path) 
     write(rotate.SIZE, 10)
     assert run(10) == (True, ["00", "10"])
     assert run(11) == (False, ["00", "10"])
+    os.utime(folder / "access.log", (began + 10, began + 10))
     os.utime(folder / f"access-{began}.log", (began + 11, began + 11))
     assert run(12) == (True, ["00", "10"])  # It does not write there yet.
     write(1, 20)
+    assert run(21) == (False, ["00", "10"])  # Now it does.
     assert run(11 + 13 * day) == (True, ["00", "10", "11"])
     assert run(11 + 14 * day) == (False, ["10", "11"])
     for number in range(30):

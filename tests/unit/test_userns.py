@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,21 +14,16 @@ from ronron.backup.restic import Snapshot
 from ronron.catalog.recipe import Recipe, find
 from ronron.catalog.render import Stack, Volume, render
 from ronron.errors import OperatorError
-from ronron.events import ignore
-from ronron.plan import extending, remapping
-from ronron.plan.backups import protected
+from ronron.plan import remapping
 from ronron.plan.observe import Reality
-from ronron.plan.session import session_over
-from ronron.servers.connections import Connections
-from ronron.servers.provision import remap, requests
-from ronron.servers.provision.run import declare, plan_provisioning
+from ronron.servers.provision import remap
 from ronron.servers.recording import RecordingRunner
-from ronron.site.load import LoadedSite
 from ronron.site.models import App, Site
 from ronron.site.userns import FIRST_ID, IDS, SOCKET
 from ronron.swarm import facts, state
 from ronron.swarm.engines import engine_of
 from ronron.swarm.facts import ServerFacts
+from ronron.swarm.state import SwarmState
 from ronron.swarm.volumes import folder_commands
 from swarm_api import Engine, served
 
@@ -100,20 +94,20 @@ def test_an_owner_becomes_a_number_of_the_server_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("wanted", "seen", "why"),
     [
-        (True, {"placed": {0}}, "is in the swarm without it"),
-        (False, {"placed": {FIRST_ID}}, "is in the swarm with it"),
+        (True, {"swarm_state": "active"}, "is in the swarm without it"),
+        (True, {"swarm_state": "error"}, "is in the swarm without it"),
+        (False, {"swarm_state": "active", "remapped": True}, "is in the swarm with it"),
         (True, {"owners": {FIRST_ID, 999}}, "has volumes that were made without it"),
         (False, {"owners": {FIRST_ID}}, "has volumes that were made with it"),
         (True, {"namespaces": False}, "has a kernel that does not let"),
-        (True, {"placed": {FIRST_ID}, "namespaces": False}, ""),
+        (True, {"swarm_state": "active", "remapped": True, "namespaces": False}, ""),
         (True, {"swarm_state": "inactive", "owners": {FIRST_ID, LAST}}, ""),
         (False, {"swarm_state": "inactive", "owners": {0, 999}, "namespaces": False}, ""),
-        (False, {"placed": {0}}, ""),
+        (False, {"swarm_state": "active"}, ""),
     ],
 )
 def test_what_runs_otherwise_is_refused(wanted: bool, seen: dict[str, Any], why: str) -> None:
-    fine = replace(FACTS, placed=frozenset({FIRST_ID if wanted else 0}))
-    reality = Reality({"fine": fine, "manager": replace(FACTS, **seen)})
+    reality = Reality({"fine": replace(FACTS, remapped=wanted), "manager": replace(FACTS, **seen)})
     if not why:
         remapping.check(site(userns_remap=wanted), reality)
         return
@@ -122,49 +116,32 @@ def test_what_runs_otherwise_is_refused(wanted: bool, seen: dict[str, Any], why:
         remapping.check(site(userns_remap=wanted), reality)
 
 
-def answering(placed: int) -> RecordingRunner:
-    """A server that says what it is asked."""
-    answer = {
-        "swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500, "clock": 0.0,
-        "folders": [], "placed": [placed], "namespaces": True, "owners": [placed],
-    }  # fmt: skip
-    return RecordingRunner("manager", {"python3": json.dumps(answer).encode()})
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_swarm_that_runs_otherwise_is_refused_without_a_look_at_its_servers(wanted: bool) -> None:
+    found = site(userns_remap=wanted)
+    remapping.check(found, Reality(swarm=SwarmState(present=True, remapped=wanted)))
+    remapping.check(found, Reality(swarm=SwarmState(present=False)))
+    how = "without" if wanted else "with"
+    with pytest.raises(OperatorError, match=f"userns_remap: the swarm runs {how} it"):
+        remapping.check(found, Reality(swarm=SwarmState(present=True, remapped=not wanted)))
+
+
+@pytest.mark.parametrize(
+    ("options", "remapped"), [(["name=seccomp", "name=userns"], True), ([], False), (None, False)]
+)
+def test_a_swarm_tells_how_its_docker_runs(options: list[str] | None, remapped: bool) -> None:
+    with served(Engine(options=options)) as runner, engine_of(runner) as engine:
+        assert state.observe(engine).remapped is remapped
 
 
 def test_a_server_tells_how_its_docker_runs() -> None:
-    found = facts.read(answering(FIRST_ID), userns_remap=True)
-    assert (set(found.placed), found.namespaces) == ({FIRST_ID}, True)
-    assert set(found.owners) == {FIRST_ID}
-
-
-@pytest.mark.parametrize("remapped", [True, False])
-def test_data_is_left_alone_where_the_swarm_runs_otherwise(remapped: bool) -> None:
-    engine = Engine(security=["name=seccomp,profile=default", *["name=userns"] * remapped])
-    with served(engine) as runner, engine_of(runner) as client:
-        swarm = state.observe(client)
-    remapping.check_swarm(site(userns_remap=remapped), swarm)
-    loaded = LoadedSite(Path(), site(userns_remap=not remapped), {})
-    session = session_over(Connections({}), loaded, ignore)
-    how = "with" if remapped else "without"
-    with pytest.raises(OperatorError, match=f"userns_remap: the servers run {how} it"):
-        protected(session, swarm, "blog")
-
-
-def test_a_pool_is_not_extended_on_a_server_that_runs_otherwise() -> None:
-    loaded = LoadedSite(Path(), site(userns_remap=True), {})
-    servers = Connections({"manager": answering(0)})  # type: ignore[dict-item]
-    session = session_over(servers, loaded, ignore)
-    with pytest.raises(OperatorError, match="userns_remap: manager is in the swarm without it"):
-        extending._on_the_storage_server(session, plan_provisioning)
-
-
-def test_the_proxy_may_write_its_access_log() -> None:
-    for userns_remap in (True, False):
-        loaded = LoadedSite(Path(), site(userns_remap=userns_remap), {})
-        part = declare(loaded, {}, None)["manager"].part
-        (command,) = (file.then for file in part.files if file.service == requests.SERVICE)
-        user = loaded.site.docker.first_id + requests.USER
-        assert command[2:4] == (requests.FOLDER, str(user))
+    answer = {
+        "swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500, "clock": 0.0,
+        "folders": [], "remapped": True, "namespaces": True, "owners": [FIRST_ID],
+    }  # fmt: skip
+    runner = RecordingRunner("manager", {"python3": json.dumps(answer).encode()})
+    found = facts.read(runner, userns_remap=True)
+    assert (found.remapped, found.namespaces, set(found.owners)) == (True, True, {FIRST_ID})
 
 
 def test_owners_are_changed_only_where_they_mean_others() -> None:

@@ -1,7 +1,8 @@
-"""Virtual machines with Debian's own kernel, for what the lab's containers lack: LVM and NFS.
+"""Virtual machines with Debian's own kernel, for what the lab's containers lack.
 
-QEMU emulates them in software, so that they run where there is no KVM. They are in a network that
-Docker makes for them; its range is free, and the operator reaches them by their addresses.
+That is LVM, NFS, AppArmor, audit, encrypted networks, and a start of their own. QEMU emulates them
+in software, so that they run where there is no KVM. They are in a network that Docker makes for
+them; its ranges are free, and the operator reaches them by their addresses.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ipaddress
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +33,12 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ronro
 PREFIX, BRIDGE = "ronron-vm", "rrvm"
 SECONDS = 900.0
 """How long a machine may take to start: 30 s where nothing else runs."""
+
+BOOT = (
+    "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 quiet panic=-1 mitigations=off "
+    "init_on_alloc=0 net.ifnames=0"
+)
+INSPECT = ("docker", "network", "inspect", "--format")
 
 Found = TypeVar("Found")
 
@@ -60,21 +68,26 @@ def image() -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine; `disks` are its further disks by the name in `/dev/disk/by-id/virtio-NAME`."""
+    """One machine; what it sends and gets passes the operator's network interface `tap`."""
 
     name: str
     address: str
+    address6: str
+    tap: str
     process: subprocess.Popen[bytes]
     console: Path
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Machines that run, and the folder of the site that has them as servers."""
+    """Machines that run, and the folder of the site that has them as servers.
+
+    `settings` are the lines of `ronron.yml` that all its sites have.
+    """
 
     folder: Path
-    network: str
     key: Path
+    settings: str
     machines: dict[str, Machine] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
 
@@ -85,9 +98,7 @@ class Machines:
             "domain: example.org",
             "contact: admin@example.org",
             f"ssh: {{key: {self.key}}}",
-            "network: {encrypted: false}",
-            "firewall: {enabled: false}",
-            "hardening: {ssh: false, bans: false, system: false}",
+            *self.settings.splitlines(),
             "servers:",
         ]
         alive = [one for one in self.machines.values() if one.process.poll() is None]
@@ -100,6 +111,21 @@ class Machines:
     def kill(self, name: str) -> None:
         """End a machine as a power cut does: nothing on it is told."""
         _end(self.machines[name].process)
+
+    def ronron(self, *arguments: str) -> str:
+        """Type `ronron …` for the site; it must end with status 0. Returns what it printed."""
+        argv = [sys.executable, "-m", "ronron", "--site", str(self.folder), *arguments]
+        own = {"RONRON_KEY_FILE": str(self.vault_key), "XDG_STATE_HOME": str(self.folder)}
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=1200, env={**os.environ, **own}
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @property
+    def vault_key(self) -> Path:
+        """What opens the site's vault, if it has one."""
+        return self.folder / "vault.key"
 
     def on(self, name: str, *argv: str, stdin: bytes | None = None, seconds: float = 300) -> str:
         """Run a command on a machine as root; it must end with status 0."""
@@ -116,8 +142,17 @@ def eventually(look: Callable[[], Found | None], seconds: float) -> Found:
 
 
 @contextmanager
-def machines(folder: Path, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[Machines]:
-    """Start machines, by name with the names of their further disks of 2 GiB each."""
+def machines(
+    folder: Path,
+    wanted: Mapping[str, tuple[str, ...]],
+    settings: str = "",
+    boot: str = "",
+    processors: int = 1,
+) -> Iterator[Machines]:
+    """Start machines, by name with the names of their further disks of 2 GiB each.
+
+    A disk is `/dev/disk/by-id/virtio-NAME` there. `boot` is added to the kernel's command line.
+    """
     from_ = image()
     _remove_leftovers()
     network = f"{PREFIX}-{os.getpid()}"
@@ -129,38 +164,36 @@ def machines(folder: Path, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[Ma
     public = Path(f"{host_key}.pub").read_text().strip()
     with ExitStack() as leaving:
         option = f"com.docker.network.bridge.name={bridge}"
-        _said("docker", "network", "create", "--opt", option, network)
+        hosts6 = ipaddress.ip_network((0xFD << 120 | os.getpid() << 64, 64))
+        six = ("--ipv6", "--subnet", str(hosts6))
+        _said("docker", "network", "create", "--opt", option, *six, network)
         leaving.callback(_said, "docker", "network", "rm", network)
-        form = "{{(index .IPAM.Config 0).Subnet}}"
-        subnet = _said("docker", "network", "inspect", "--format", form, network).strip()
-        found = Machines(folder, network, key)
+        form = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
+        subnets = map(ipaddress.ip_network, _said(*INSPECT, form, network).split())
+        hosts = next(one for one in subnets if one.version == 4)
+        found = Machines(folder, key, settings)
         for number, (name, disks) in enumerate(wanted.items()):
             tap = f"{bridge}t{number}"
             _said("ip", "tuntap", "add", "dev", tap, "mode", "tap")
             leaving.callback(_said, "ip", "link", "delete", tap)
             _said("ip", "link", "set", tap, "master", bridge, "up")
-            hosts = ipaddress.ip_network(subnet)
-            address, gateway = str(hosts[11 + number]), str(hosts[1])
-            console = folder / f"{name}.log"
-            argv = _qemu(
-                from_,
-                folder,
-                name,
-                disks,
-                tap,
-                number,
-                f"{address}::{gateway}:{hosts.netmask}",
-                public,
+            address, address6 = str(hosts[11 + number]), str(hosts6[11 + number])
+            ways = (
+                f"ip={address}::{hosts[1]}:{hosts.netmask}:{name}:eth0:off",
+                f"ip=[{address6}]::[{hosts6[1]}]:{hosts6.prefixlen}:{name}:eth0:off",
             )
+            argv = _qemu(from_, folder, name, disks, tap, number, " ".join((*ways, boot)), public)
+            argv += ["-smp", str(processors)]
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             leaving.callback(_end, process)
-            found.machines[name] = Machine(name, address, process, console)
+            console = folder / f"{name}.log"
+            found.machines[name] = Machine(name, address, address6, tap, process, console)
         (folder / "known_hosts").write_text("".join(f"{name} {public}\n" for name in wanted))
         # Kept open: under emulation it takes seconds to log in.
         opened = leaving.enter_context(connections(found.site()))
         for name in wanted:
             found.runners[name] = opened[name]
-            eventually(lambda name=name: _answers(found, name), SECONDS)  # type: ignore[misc]
+            eventually(lambda name=name: answers(found, name), SECONDS)  # type: ignore[misc]
         yield found
 
 
@@ -171,7 +204,7 @@ def _qemu(
     disks: tuple[str, ...],
     tap: str,
     number: int,
-    address: str,
+    boot: str,
     public: str,
 ) -> list[str]:
     """The argv of one machine. What is its own comes to it as a credential of systemd."""
@@ -184,17 +217,14 @@ def _qemu(
         f"f+ /etc/ssh/ssh_host_ed25519_key.pub 0644 root root - {public}",
     )
     own = base64.b64encode("\n".join((*lines, "")).encode()).decode()
-    boot = (
-        "root=/dev/vda rw console=ttyS0 quiet panic=-1 apparmor=0 mitigations=off net.ifnames=0 "
-        f"ip={address}:{name}:eth0:off"
-    )
     argv = [
         *("setpriv", "--pdeathsig", "KILL"),
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "1"),
-        *("-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"),
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-m", "1024", "-nodefaults", "-display", "none"),
         *("-serial", f"file:{folder / name}.log", "-device", "virtio-rng-pci"),
-        *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd"), "-append", boot),
-        *("-drive", f"file={image / 'disk'},format=raw,if=none,id=root,snapshot=on"),
+        *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd")),
+        *("-append", f"{BOOT} {boot}"),
+        *("-drive", f"file={image / 'disk'},format=raw,if=none,id=root,snapshot=on,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=root"),
         *("-netdev", f"tap,id=n,ifname={tap},script=no,downscript=no"),
         *("-device", f"virtio-net-pci,netdev=n,mac=52:54:00:00:01:{number:02x}"),
@@ -209,7 +239,8 @@ def _qemu(
     return argv
 
 
-def _answers(found: Machines, name: str) -> bool:
+def answers(found: Machines, name: str) -> bool:
+    """Whether a machine can be logged in to; fails when it has ended."""
     machine = found.machines[name]
     said = machine.console.read_text(errors="replace")[-2000:] if machine.console.exists() else ""
     assert machine.process.poll() is None, f"{name} ended: {said}"

@@ -16,8 +16,8 @@ from ronron.servers.process import last_lines
 from ronron.servers.runner import Runner
 from ronron.site.audit import Severity
 
-SECONDS = 900.0
-"""How long the program on a server may take: lynis takes minutes."""
+SECONDS = 1200.0
+"""How long the program on a server may take: lynis and docker-bench-security take minutes."""
 
 LISTS_DAYS = 7
 SHOWN = 6
@@ -67,6 +67,24 @@ class Lynis:
 
 
 @dataclass(frozen=True)
+class BenchWarning:
+    """A check of docker-bench-security that did not pass; `id` is its number, `2.8`."""
+
+    id: str
+    desc: str
+    details: str
+    remediation: str
+
+
+@dataclass(frozen=True)
+class DockerBench:
+    """What docker-bench-security warns of; `problem` is why nothing is known."""
+
+    warnings: tuple[BenchWarning, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Inside:
     """A server from inside. `lists_age` is the age of its package lists in seconds, negative when
     there are none, `search_ended` the folder where the search for secrets was given up."""
@@ -81,6 +99,7 @@ class Inside:
     reboot: bool
     docker_listens: tuple[str, ...]
     lynis: Lynis | None
+    docker_bench: DockerBench | None
 
 
 def look(runner: Runner, *, deep: bool = False) -> Inside:
@@ -97,7 +116,7 @@ def look(runner: Runner, *, deep: bool = False) -> Inside:
 def parse(text: str) -> Inside:
     """What the program printed."""
     data: dict[str, Any] = json.loads(text)
-    lynis = data["lynis"]
+    lynis, bench = data["lynis"], data["docker_bench"]
     return Inside(
         clock=data["clock"],
         secrets=tuple(Readable(**one) for one in data["secrets"]),
@@ -109,7 +128,13 @@ def parse(text: str) -> Inside:
         reboot=data["reboot"],
         docker_listens=tuple(data["docker_listens"]),
         lynis=Lynis(**{**lynis, "warnings": tuple(lynis["warnings"])}) if lynis else None,
+        docker_bench=_docker_bench(bench) if bench else None,
     )
+
+
+def _docker_bench(data: dict[str, Any]) -> DockerBench:
+    warnings = tuple(BenchWarning(**one) for one in data["warnings"])
+    return DockerBench(warnings, data["problem"])
 
 
 def _container(data: dict[str, Any]) -> Container:
@@ -142,6 +167,11 @@ def findings(
     yield from _packages(where, seen)
     if seen.lynis is not None:
         yield from _of_lynis(where, seen.lynis)
+    for one in seen.docker_bench.warnings if seen.docker_bench else ():
+        what = f"docker-bench-security warns: {one.desc}"
+        evidence = f"check {one.id}" + (f": {one.details}" if one.details else "")
+        # By its number, so that one check is accepted and the others are not.
+        yield Finding(f"docker-bench-{one.id}", "low", where, what, evidence, one.remediation)
 
 
 def _of_container(server: str, one: Container, explained: Mapping[str, str]) -> Iterator[Finding]:

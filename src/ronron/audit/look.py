@@ -1,7 +1,7 @@
 """Runs on a server: prints what an audit wants to know from inside, as one JSON object.
 
 It is sent as it is (`python3 - QUERY`), so it stands alone: Python 3.9 and its standard library.
-QUERY is JSON: `deep` runs lynis anew where it is installed.
+QUERY is JSON: `deep` runs lynis and docker-bench-security where they are installed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,41 @@ def _lynis(deep: bool) -> dict[str, Any] | None:
     return found
 
 
+def _docker_bench() -> dict[str, Any] | None:
+    """What docker-bench-security warns of, where it is installed: read in its JSON log.
+
+    It may write nowhere but in a folder aside, where it finds its own parts, and send nothing.
+    """
+    names = ("docker-bench-security", "docker-bench-security.sh")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("functions", "tests"):
+            Path(folder, part).symlink_to(Path(program).resolve().parent / part)
+        limits = {
+            "ProtectSystem": "strict",
+            "ReadWritePaths": folder,
+            "WorkingDirectory": folder,
+            "IPAddressDeny": "any",
+            "RuntimeMaxSec": "300",
+        }
+        start = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]
+        start += [f"--property={key}={value}" for key, value in limits.items()]
+        log = f"{folder}/report"
+        said = _output(*start, program, "-b", "-p", "-l", log, seconds=330)
+        try:
+            report = json.loads(_text(f"{log}.json"))
+            checks = [one for section in report["tests"] for one in section["results"]]
+        except (ValueError, KeyError, TypeError):
+            last = [line for line in said.splitlines() if line.strip()][-1:]
+            return {"warnings": [], "problem": "its log cannot be read: " + "".join(last)}
+    fields = ("id", "desc", "details", "remediation")
+    warnings = [one for one in checks if one.get("result") == "WARN"]
+    told = [{key: str(one.get(key) or "") for key in fields} for one in warnings]
+    return {"warnings": told, "problem": ""}
+
+
 def _docker_listens() -> list[str]:
     """TCP addresses that the Docker daemon was told to listen on."""
     hosts = []
@@ -281,6 +317,7 @@ def _look(query: dict[str, Any]) -> dict[str, Any]:
         "reboot": Path("/run/reboot-required").exists(),
         "docker_listens": _docker_listens(),
         "lynis": _lynis(bool(query.get("deep"))),
+        "docker_bench": _docker_bench() if query.get("deep") else None,
     }
 
 

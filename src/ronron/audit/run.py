@@ -58,7 +58,7 @@ def audit(session: Session, scope: Scope) -> Audit:
     if scope.outside:
         works += _outside(session, scope, skipped)
     if scope.inside:
-        works += _inside(session, scope)
+        works += _inside(session, scope, skipped)
     with ThreadPoolExecutor(max(1, min(32, len(works)))) as threads:
         for one in [threads.submit(add, work, what) for work, what in works]:
             one.result()
@@ -133,7 +133,7 @@ def _domain(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> I
 
 
 def _inside(
-    session: Session, scope: Scope
+    session: Session, scope: Scope, skipped: list[str]
 ) -> Iterator[tuple[Callable[[], Iterator[Finding]], str]]:
     explained = dict(_explained(session))
     days = session.loaded.site.audit.image_days
@@ -142,6 +142,9 @@ def _inside(
         def look(name: str = name, runner: Runner = runner) -> Iterator[Finding]:
             with step(session.report, "from inside", name):
                 seen = inside.look(runner, deep=scope.deep)
+            if seen.docker_bench and seen.docker_bench.problem:
+                problem = seen.docker_bench.problem
+                skipped.append(f"server {name}: docker-bench-security: {problem}")
             return iter(list(inside.findings(name, seen, explained, days)))
 
         yield look, f"server {name}: from inside"

@@ -32,7 +32,11 @@ COLOURS = {"critical": "red", "high": "red", "medium": "yellow", "low": "cyan"}
 )
 @click.option("--outside", "only", flag_value="outside", help="Only what strangers see.")
 @click.option("--inside", "only", flag_value="inside", help="Only what is seen on the servers.")
-@click.option("--deep", is_flag=True, help="Run lynis where it is installed; it takes minutes.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Run lynis and docker-bench-security where they are installed; it takes minutes.",
+)
 @context.json_option
 @context.with_site
 def audit(

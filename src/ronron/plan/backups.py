@@ -82,10 +82,10 @@ def init(session: Session) -> bool:
 
 
 def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
-    """An app as it is deployed. Raises OperatorError when it is not, or with other
-    users than the site says."""
+    """An app as it is deployed. Raises OperatorError when it is not, or its files' owners are
+    counted otherwise."""
     loaded = session.loaded
-    remapping.check_swarm(loaded.site, swarm)
+    remapping.same(loaded.site, swarm)
     app = loaded.app(name)
     record = swarm.newest(name)
     if record is None:

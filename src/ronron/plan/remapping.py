@@ -6,7 +6,7 @@ owners of what is in volumes mean other users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ronron.errors import OperatorError
 from ronron.plan.observe import Reality
@@ -25,32 +25,35 @@ def check(site: Site, reality: Reality) -> None:
     wanted = site.docker.userns_remap
     found = [f"{name} {why}" for name, one in reality.facts.items() for why in _why(one, wanted)]
     if found:
-        raise _refused(site, found)
+        raise OperatorError(
+            f"ronron.yml: docker.userns_remap: {found[0]}",
+            remedy=_back(site),
+            details=found[1:],
+        )
+    same(site, reality.swarm)
 
 
-def check_swarm(site: Site, swarm: SwarmState) -> None:
-    """Refuse to touch data of a swarm whose containers have other users than the site says.
+def same(site: Site, swarm: SwarmState) -> None:
+    """Refuse to work on data whose owners the site's file counts otherwise than the swarm does.
 
     Raises OperatorError.
     """
-    if swarm.remapped is not site.docker.userns_remap:
-        how = "with" if swarm.remapped else "without"
-        raise _refused(site, [f"the servers run {how} it, and files would be somebody else's"])
+    if swarm.present and swarm.remapped is not site.docker.userns_remap:
+        how = "without" if site.docker.userns_remap else "with"
+        raise OperatorError(
+            f"ronron.yml: docker.userns_remap: the swarm runs {how} it", remedy=_back(site)
+        )
 
 
-def _refused(site: Site, found: Sequence[str]) -> OperatorError:
-    return OperatorError(
-        f"ronron.yml: docker.userns_remap: {found[0]}",
-        remedy=f"set it back to {str(not site.docker.userns_remap).lower()}; "
-        "docs/hardening.md: how to get it",
-        details=found[1:],
-    )
+def _back(site: Site) -> str:
+    value = str(not site.docker.userns_remap).lower()
+    return f"set it back to {value}; docs/hardening.md: how a site gets it"
 
 
 def _why(facts: ServerFacts, wanted: bool) -> Iterator[str]:
     how = "without" if wanted else "with"
-    if facts.placed:
-        if (FIRST_ID if wanted else 0) not in facts.placed:
+    if facts.swarm_state not in ("absent", "inactive"):
+        if facts.remapped is not wanted:
             yield f"is in the swarm {how} it, and would lose its place, its images and its data"
         return
     if any((FIRST_ID <= owner < FIRST_ID + IDS) is not wanted for owner in facts.owners):

@@ -16,7 +16,6 @@ from ronron.servers.defend import facts as defence_facts
 from ronron.servers.defend.facts import Defence
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
-from ronron.site.userns import FIRST_ID
 from ronron.swarm import quotas
 
 KEPT = ("backups",)
@@ -31,9 +30,10 @@ import json, os, platform, pwd, subprocess, sys, time
 facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
-    info = ["docker", "info", "--format", "{{json .Swarm}}"]
+    info = ["docker", "info", "--format", "[{{json .Swarm}}, {{json .SecurityOptions}}]"]
     done = subprocess.run(info, capture_output=True, timeout=30)
-    facts["swarm"] = json.loads(done.stdout) if done.returncode == 0 else None
+    facts["swarm"], security = json.loads(done.stdout) if done.returncode == 0 else (None, None)
+    facts["remapped"] = "name=userns" in (security or ())
 except (OSError, ValueError, subprocess.TimeoutExpired):
     pass
 with open("/proc/net/route") as routes:
@@ -57,11 +57,6 @@ def folders(root, seconds):
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
 facts["owners"] = sorted({os.stat(p).st_uid for p in facts["folders"] if os.path.exists(p)})
-def placed(first):
-    # What Docker keeps of its place in a swarm, and empties when it leaves; there while it rests.
-    kept = "/var/lib/docker%s/swarm" % ("/%d.%d" % (first, first) if first else "")
-    return os.path.isdir(kept) and bool(os.listdir(kept))
-facts["placed"] = [first for first in (0, FIRST_ID) if placed(first)]
 if USERNS:
     words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
     facts["namespaces"] = not subprocess.run(words, capture_output=True).returncode
@@ -165,9 +160,8 @@ class ServerFacts:
     ahead of this computer's, a second or two aside.
     `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none,
     and of the folder of shared files where that is another's.
-    `placed` has what containers' 0 is on the server in the swarm that its Docker is in, running or
-    not; of two, one was left behind. `namespaces` says whether its kernel lets containers have
-    users apart from the server's, where that was asked. `owners` has those of volumes' folders.
+    `remapped` says whether Docker gives containers users apart from the server's, `namespaces`
+    whether its kernel lets it, where that was asked. `owners` has those of the volumes' folders.
     """
 
     swarm_state: str
@@ -188,7 +182,7 @@ class ServerFacts:
     defence: Defence = field(default_factory=Defence)
     quotas: Mapping[str, int] = field(default_factory=dict)
     unlimited: Mapping[str, str] = field(default_factory=dict)
-    placed: frozenset[int] = frozenset()
+    remapped: bool = False
     namespaces: bool = False
     owners: frozenset[int] = frozenset()
 
@@ -213,7 +207,7 @@ def read(
     Raises OperatorError when the server has no such interface.
     """
     given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
-    given += f"USERNS = {userns_remap!r}\nFIRST_ID = {FIRST_ID!r}\n"
+    given += f"USERNS = {userns_remap!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
@@ -253,14 +247,12 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         defence=_defence(answer.get("defence")),
         quotas=_mapping(answer.get("quotas")),
         unlimited=_mapping(answer.get("unlimited")),
-        placed=_numbers(answer.get("placed")),
+        remapped=bool(answer.get("remapped")),
         namespaces=bool(answer.get("namespaces")),
-        owners=_numbers(answer.get("owners")),
+        owners=frozenset(owners)
+        if isinstance(owners := answer.get("owners"), list)
+        else frozenset(),
     )
-
-
-def _numbers(answer: object) -> frozenset[int]:
-    return frozenset(answer) if isinstance(answer, list) else frozenset()
 
 
 def _texts(answer: object) -> Mapping[str, str]:

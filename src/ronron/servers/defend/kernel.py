@@ -78,6 +78,15 @@ CONDITION = f"""\
 ConditionVirtualization=!container
 """
 
+BANNER = """\
+Only those who administer this system may enter it. Every access and connection is recorded; what
+is found as evidence of unauthorised use is reported to its owner and to the law.
+"""
+"""Said before a login; Debian's own says which system this is, and its version."""
+
+SHELL_SECONDS = 3600
+"""After so long without a command a login shell ends."""
+
 PACKAGES = ("auditd",)
 NEEDLESS = ("avahi-daemon", "bluetooth", "cups", "cups-browsed", "ModemManager")
 """Services of desktops: a server that has them is known to more programs than it needs."""
@@ -106,8 +115,8 @@ FILES = {
         "",
     ),
     "/etc/profile.d/ronron-umask.sh": (
-        f"{_HEAD}umask 027\n",
-        "what an operator writes is not for everybody",
+        f'{_HEAD}umask 027\n[ -n "${{TMOUT-}}" ] || readonly TMOUT={SHELL_SECONDS}\n',
+        "what an operator writes is not for everybody, nor a shell that was left",
         "",
     ),
     **{
@@ -118,6 +127,8 @@ FILES = {
         )
         for unit in ("auditd", "audit-rules")
     },
+    "/etc/issue": (BANNER, "who connects is told nothing of the system", ""),
+    "/etc/issue.net": (BANNER, "who connects is told nothing of the system", ""),
     "/etc/audit/rules.d/60-ronron.rules": (AUDIT, "changes that matter are written down", "auditd"),
 }
 """Path to content, why, and the service to restart."""

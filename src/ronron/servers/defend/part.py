@@ -14,7 +14,7 @@ from ronron.servers.provision.model import File, Part
 from ronron.site.security import Hardening
 
 UNIT = f"/etc/systemd/system/{rules.UNIT}.service"
-THERE = ("/etc/systemd/system", "/etc/profile.d", "/etc/sysctl.d")
+THERE = ("/etc", "/etc/systemd/system", "/etc/profile.d", "/etc/sysctl.d")
 """Folders that every server has."""
 
 

@@ -73,13 +73,16 @@ def run(commands: tuple[tuple[str, ...], ...], stdin: str) -> Commands:
         yield StringCommand(shlex.join(command), _stdin=stdin)
 
 
-def add(state: State, host: Host, action: Action) -> None:
-    """Add the operation that carries out `action` on `host` to what `state` will run."""
-    function, arguments = _operation(action)
+def add(state: State, host: Host, action: Action, *, reload: bool = True) -> None:
+    """Add the operation that carries out `action` on `host` to what `state` will run.
+
+    With `reload` systemd reads its units anew before it starts one.
+    """
+    function, arguments = _operation(action, reload)
     add_op(state, function, host=host, **arguments)
 
 
-def _operation(action: Action) -> tuple[Any, dict[str, Any]]:
+def _operation(action: Action, reload: bool) -> tuple[Any, dict[str, Any]]:
     match action:
         case SetHostName(name):
             return host_name, {"value": name}
@@ -104,9 +107,8 @@ def _operation(action: Action) -> tuple[Any, dict[str, Any]]:
                 "service": service,
                 "enabled": True,
                 "restarted": restart,
-                "daemon_reload": True,
+                "daemon_reload": reload,
             }
-
         case StopService(service):
             return systemd.service, {"service": service, "enabled": False, "running": False}
         case Run(_, commands, stdin):

@@ -61,7 +61,7 @@ ExecStartPre=+{command}
 
 def part(days: int, first_id: int = 0) -> Part:
     """The program, which makes folder and file at once; what is older than `days` is deleted.
-    `first_id` is the server's own number for the containers' 0."""
+    `first_id` is the user of a server that containers know as 0."""
     program = resources.files("ronron.servers.provision").joinpath("rotate.py").read_text()
     why = "requests are logged, and not kept for too long"
     command = ("/usr/bin/python3", PROGRAM, FOLDER, str(first_id + USER), str(days))

@@ -38,7 +38,9 @@ def rotate(folder: Path, user: int, days: int, now: float) -> bool:
         (folder / "new").rename(folder / LINK)
     for old in files[:-FILES] + [one for one in files[:-1] if _age(one, now) >= days * DAY]:
         old.unlink(missing_ok=True)
-    return full or any(one.exists() and one.stat().st_mtime > _began(newest) for one in files[:-1])
+    # While it writes on to an older file, that one changed later than the newest did.
+    written = newest.stat().st_mtime
+    return full or any(one.exists() and one.stat().st_mtime > written for one in files[:-1])
 
 
 def _begin(folder: Path, user: int, now: float) -> Path:

@@ -115,8 +115,10 @@ class Worker(BaseStateCallback):
                 self.failed(host, "unfit")
                 return
             self.tell("steps", {"server": host.name, "changes": _changes(found)})
+            first = next((one.action for one in found if isinstance(one.action, RunService)), None)
             for step in found if self.apply else ():
-                add(self.state, host, step.action)
+                # Units are written before services start: once is enough, and it takes a while.
+                add(self.state, host, step.action, reload=step.action is first)
                 self.actions[host, host.op_hash_order[-1]] = step.action
             self.pending[host] = set(host.op_hash_order)
 
