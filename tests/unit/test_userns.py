@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,10 +15,15 @@ from ronron.backup.restic import Snapshot
 from ronron.catalog.recipe import Recipe, find
 from ronron.catalog.render import Stack, Volume, render
 from ronron.errors import OperatorError
-from ronron.plan import remapping
+from ronron.events import ignore
+from ronron.plan import extending, remapping
 from ronron.plan.observe import Reality
-from ronron.servers.provision import remap
+from ronron.plan.session import session_over
+from ronron.servers.connections import Connections
+from ronron.servers.provision import remap, requests
+from ronron.servers.provision.run import declare, plan_provisioning
 from ronron.servers.recording import RecordingRunner
+from ronron.site.load import LoadedSite
 from ronron.site.models import App, Site
 from ronron.site.userns import FIRST_ID, IDS, SOCKET
 from ronron.swarm import facts, state
@@ -94,20 +100,20 @@ def test_an_owner_becomes_a_number_of_the_server_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("wanted", "seen", "why"),
     [
-        (True, {"swarm_state": "active"}, "is in the swarm without it"),
-        (True, {"swarm_state": "error"}, "is in the swarm without it"),
-        (False, {"swarm_state": "active", "remapped": True}, "is in the swarm with it"),
+        (True, {"placed": {0}}, "is in the swarm without it"),
+        (False, {"placed": {FIRST_ID}}, "is in the swarm with it"),
         (True, {"owners": {FIRST_ID, 999}}, "has volumes that were made without it"),
         (False, {"owners": {FIRST_ID}}, "has volumes that were made with it"),
         (True, {"namespaces": False}, "has a kernel that does not let"),
-        (True, {"swarm_state": "active", "remapped": True, "namespaces": False}, ""),
+        (True, {"placed": {FIRST_ID}, "namespaces": False}, ""),
         (True, {"swarm_state": "inactive", "owners": {FIRST_ID, LAST}}, ""),
         (False, {"swarm_state": "inactive", "owners": {0, 999}, "namespaces": False}, ""),
-        (False, {"swarm_state": "active"}, ""),
+        (False, {"placed": {0}}, ""),
     ],
 )
 def test_what_runs_otherwise_is_refused(wanted: bool, seen: dict[str, Any], why: str) -> None:
-    reality = Reality({"fine": replace(FACTS, remapped=wanted), "manager": replace(FACTS, **seen)})
+    fine = replace(FACTS, placed=frozenset({FIRST_ID if wanted else 0}))
+    reality = Reality({"fine": fine, "manager": replace(FACTS, **seen)})
     if not why:
         remapping.check(site(userns_remap=wanted), reality)
         return
@@ -134,14 +140,36 @@ def test_a_swarm_tells_how_its_docker_runs(options: list[str] | None, remapped: 
         assert state.observe(engine).remapped is remapped
 
 
-def test_a_server_tells_how_its_docker_runs() -> None:
+def answering(placed: int) -> RecordingRunner:
+    """A server that says what it is asked."""
     answer = {
         "swarm": None, "interface": "eth0", "interfaces": ["eth0"], "mtu": 1500, "clock": 0.0,
-        "folders": [], "remapped": True, "namespaces": True, "owners": [FIRST_ID],
+        "folders": [], "placed": [placed], "namespaces": True, "owners": [placed],
     }  # fmt: skip
-    runner = RecordingRunner("manager", {"python3": json.dumps(answer).encode()})
-    found = facts.read(runner, userns_remap=True)
-    assert (found.remapped, found.namespaces, set(found.owners)) == (True, True, {FIRST_ID})
+    return RecordingRunner("manager", {"python3": json.dumps(answer).encode()})
+
+
+def test_a_server_tells_how_its_docker_runs() -> None:
+    found = facts.read(answering(FIRST_ID), userns_remap=True)
+    assert (set(found.placed), found.namespaces) == ({FIRST_ID}, True)
+    assert set(found.owners) == {FIRST_ID}
+
+
+def test_a_pool_is_not_extended_on_a_server_that_runs_otherwise() -> None:
+    loaded = LoadedSite(Path(), site(userns_remap=True), {})
+    servers = Connections({"manager": answering(0)})  # type: ignore[dict-item]
+    session = session_over(servers, loaded, ignore)
+    with pytest.raises(OperatorError, match="userns_remap: manager is in the swarm without it"):
+        extending._on_the_storage_server(session, plan_provisioning)
+
+
+@pytest.mark.parametrize("userns_remap", [True, False])
+def test_the_proxy_may_write_its_access_log(userns_remap: bool) -> None:
+    loaded = LoadedSite(Path(), site(userns_remap=userns_remap), {})
+    part = declare(loaded, {}, None)["manager"].part
+    (command,) = (file.then for file in part.files if file.service == requests.SERVICE)
+    user = loaded.site.docker.first_id + requests.USER
+    assert command[2:4] == (requests.FOLDER, str(user))
 
 
 def test_owners_are_changed_only_where_they_mean_others() -> None:

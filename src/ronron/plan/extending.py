@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ronron.events import Report
+from ronron.plan import remapping
 from ronron.plan.lock import lock
+from ronron.plan.observe import Reality
 from ronron.plan.session import Session, log_access, open_session
 from ronron.servers.provision.run import apply_provisioning, plan_provisioning
 from ronron.site import edit
+from ronron.swarm import facts
 from ronron.swarm.certificates import VAULT_NAME, registry_access, storage_access
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ def _on_the_storage_server(
     session: Session, provision: Callable[..., ProvisioningPlan]
 ) -> ProvisioningPlan:
     """What `provision`, which plans or applies, does there. Raises what keeps it from it."""
+    site = session.loaded.site
+    name = site.storage_server.name
+    seen = facts.read(session.servers[name], userns_remap=site.docker.userns_remap)
+    remapping.check(site, Reality({name: seen}))
     made = provision(
         session.loaded,
         session.servers,
@@ -58,7 +65,7 @@ def _on_the_storage_server(
         session.report,
         storage=storage_access(session.vault),
         logs=log_access(session),
-        names=[session.loaded.site.storage_server.name],
+        names=[name],
     )
     for failure in made.failures:
         raise failure

@@ -52,8 +52,8 @@ def _back(site: Site) -> str:
 
 def _why(facts: ServerFacts, wanted: bool) -> Iterator[str]:
     how = "without" if wanted else "with"
-    if facts.swarm_state not in ("absent", "inactive"):
-        if facts.remapped is not wanted:
+    if facts.placed:
+        if (FIRST_ID if wanted else 0) not in facts.placed:
             yield f"is in the swarm {how} it, and would lose its place, its images and its data"
         return
     if any((FIRST_ID <= owner < FIRST_ID + IDS) is not wanted for owner in facts.owners):

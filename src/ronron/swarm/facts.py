@@ -16,6 +16,7 @@ from ronron.servers.defend import facts as defence_facts
 from ronron.servers.defend.facts import Defence
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
+from ronron.site.userns import FIRST_ID
 from ronron.swarm import quotas
 
 KEPT = ("backups",)
@@ -30,10 +31,9 @@ import json, os, platform, pwd, subprocess, sys, time
 facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
-    info = ["docker", "info", "--format", "[{{json .Swarm}}, {{json .SecurityOptions}}]"]
+    info = ["docker", "info", "--format", "{{json .Swarm}}"]
     done = subprocess.run(info, capture_output=True, timeout=30)
-    facts["swarm"], security = json.loads(done.stdout) if done.returncode == 0 else (None, None)
-    facts["remapped"] = "name=userns" in (security or ())
+    facts["swarm"] = json.loads(done.stdout) if done.returncode == 0 else None
 except (OSError, ValueError, subprocess.TimeoutExpired):
     pass
 with open("/proc/net/route") as routes:
@@ -57,6 +57,11 @@ def folders(root, seconds):
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
 facts["owners"] = sorted({os.stat(p).st_uid for p in facts["folders"] if os.path.exists(p)})
+def placed(first):
+    # What Docker keeps of its place in a swarm, running or not, and empties when it leaves.
+    kept = "/var/lib/docker%s/swarm" % ("/%d.%d" % (first, first) if first else "")
+    return os.path.isdir(kept) and bool(os.listdir(kept))
+facts["placed"] = [first for first in (0, FIRST_ID) if placed(first)]
 if USERNS:
     words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
     facts["namespaces"] = not subprocess.run(words, capture_output=True).returncode
@@ -160,8 +165,9 @@ class ServerFacts:
     ahead of this computer's, a second or two aside.
     `quotas` are limits of folders, in bytes; `unlimited` says of the others why they can have none,
     and of the folder of shared files where that is another's.
-    `remapped` says whether Docker gives containers users apart from the server's, `namespaces`
-    whether its kernel lets it, where that was asked. `owners` has those of the volumes' folders.
+    `placed` has what containers' 0 is on the server in the swarm that its Docker is in, running or
+    not; of two, one was left behind. `namespaces` says whether its kernel lets containers have
+    users apart from the server's, where that was asked. `owners` has those of volumes' folders.
     """
 
     swarm_state: str
@@ -182,7 +188,7 @@ class ServerFacts:
     defence: Defence = field(default_factory=Defence)
     quotas: Mapping[str, int] = field(default_factory=dict)
     unlimited: Mapping[str, str] = field(default_factory=dict)
-    remapped: bool = False
+    placed: frozenset[int] = frozenset()
     namespaces: bool = False
     owners: frozenset[int] = frozenset()
 
@@ -207,7 +213,7 @@ def read(
     Raises OperatorError when the server has no such interface.
     """
     given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
-    given += f"USERNS = {userns_remap!r}\n"
+    given += f"USERNS = {userns_remap!r}\nFIRST_ID = {FIRST_ID!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)
@@ -247,12 +253,14 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
         defence=_defence(answer.get("defence")),
         quotas=_mapping(answer.get("quotas")),
         unlimited=_mapping(answer.get("unlimited")),
-        remapped=bool(answer.get("remapped")),
+        placed=_numbers(answer.get("placed")),
         namespaces=bool(answer.get("namespaces")),
-        owners=frozenset(owners)
-        if isinstance(owners := answer.get("owners"), list)
-        else frozenset(),
+        owners=_numbers(answer.get("owners")),
     )
+
+
+def _numbers(answer: object) -> frozenset[int]:
+    return frozenset(answer) if isinstance(answer, list) else frozenset()
 
 
 def _texts(answer: object) -> Mapping[str, str]:
