@@ -99,6 +99,8 @@ class PretendedSwarm(RecordingRunner):
         if method == "DELETE":
             (self.secrets if kind == "secrets" else self.configs).pop(rest)
             return None
+        if kind == "info":
+            return {"SecurityOptions": []}
         if kind == "swarm":
             return {"Version": {"Index": 1}, "Spec": {}}
         if kind == "nodes":

@@ -191,6 +191,7 @@ class Engine:
     secrets: list[Item] = field(default_factory=list)
     networks: list[Item] = field(default_factory=list)
     swarm: Item = field(default_factory=lambda: {"Version": {"Index": 7}, "Spec": {}})
+    options: list[str] | None = None
     logs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     pullable: set[str] = field(default_factory=set)
@@ -293,7 +294,7 @@ class Engine:
         return self.swarm
 
     def _info(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
-        return {"ID": self.id}
+        return {"ID": self.id, "SecurityOptions": self.options}
 
     def _build(self, method: str, rest: str, query: Mapping[str, str], body: Any) -> Any:
         with tarfile.open(fileobj=io.BytesIO(body)) as context:

@@ -93,7 +93,8 @@ def write(operator: Operator, file: str, *keys: str, value: Any) -> None:
 def logged(operator: Operator) -> Iterator[Operator]:
     """An operator whose site has a log store, and whose servers send to it."""
     site = (operator.folder / "ronron.yml").read_text()
-    operator.ronron("deploy", "logs", "--yes", "--timeout", "900")
+    _, err = operator.ronron("deploy", "logs", "--yes", "--timeout", "900")
+    assert "from the next ronron apply on" in err
     operator.ronron("apply", "--yes")
     try:
         yield operator

@@ -128,6 +128,9 @@ def test_a_sites_containers_get_users_of_their_own(alone: Operator, tmp_path: Pa
         _, err = alone.ronron(*words, status=2)
         assert "docker.userns_remap: manager is in the swarm without it" in err
     assert alone.on("manager", "cat", DAEMON) == settings
+    # A snapshot would say that its files' owners are counted as they are not.
+    _, err = alone.ronron("backup", "ledger", status=1)
+    assert "docker.userns_remap: the swarm runs without it" in err
 
     # New servers have it. A lab hides parts of its kernel's files, and a kernel gives nobody more
     # of them than he sees: that is told beforehand, too.
@@ -136,6 +139,10 @@ def test_a_sites_containers_get_users_of_their_own(alone: Operator, tmp_path: Pa
     assert "docker.userns_remap: manager has a kernel that does not let containers" in err
     script = "cd /run && mkdir proc sys && mount -t proc proc proc && mount -t sysfs -r sysfs sys"
     operator.on("manager", "sh", "-c", f"! command -v docker && {script}")
+    operator.on("manager", "sh", "-c", f"echo ada:{FIRST_ID}:1 >> /etc/subuid")
+    _, err = operator.ronron("rebuild", "--yes", status=2)
+    assert "/etc/subuid gives ada users that containers have" in err
+    operator.on("manager", "sed", "-i", "/^ada:/d", "/etc/subuid")
     operator.ronron("rebuild", "--yes")
     eventually(lambda: page(operator, "ledger") == "one", 60)
     assert operator.on("manager", "cat", f"{FILES}/cat") == "whiskers"

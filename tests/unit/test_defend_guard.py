@@ -9,10 +9,16 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from ronron.errors import ServerError
 from ronron.servers.defend import guard
+from ronron.servers.defend.attempt import attempt
+from ronron.servers.recording import RecordingRunner
+from ronron.servers.refusals import CannotConnect
+from ronron.servers.ssh import SshRunner
 
 
 @dataclass
@@ -148,3 +154,20 @@ def test_what_is_being_undone_cannot_be_confirmed(server: Server) -> None:
     confirming.join()
     assert ended == ["undone"]
     assert server.rules.read_text() == "old"
+
+
+def test_a_slow_servers_ssh_may_refuse_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = RecordingRunner()
+    refusals = [CannotConnect("a", "refused")]
+
+    def proof(_: SshRunner) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    attempt(cast("SshRunner", runner), {"/a": "b"}, proof=proof)
+    assert [call.argv[2] for call in runner.calls] == ["try", "confirm"]
+    monkeypatch.setattr("ronron.servers.defend.attempt.LISTENS_SECONDS", 0.0)
+    refusals += [CannotConnect("a", "refused")] * 2
+    with pytest.raises(ServerError, match="they were undone"):
+        attempt(cast("SshRunner", runner), {"/a": "b"}, proof=proof)
+    assert runner.calls[-1].argv[2] == "undo"

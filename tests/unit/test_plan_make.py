@@ -185,6 +185,14 @@ def test_what_is_as_declared_needs_nothing(world: World) -> None:
     assert plan.empty
 
 
+def test_servers_that_count_users_otherwise_are_refused_before_all_else(world: World) -> None:
+    site = world.folder / "ronron.yml"
+    site.write_text(f"{site.read_text()}docker: {{userns_remap: true}}\n")
+    for only in ((), ("blog",)):
+        with pytest.raises(OperatorError, match="userns_remap: master is in the swarm without it"):
+            world.plan(*only)
+
+
 def test_a_new_app_is_created_with_its_secrets_to_make(world: World) -> None:
     world.app("shop", "{recipe: page, domain: shop.example.net}")
     (change,) = world.plan().apps

@@ -20,9 +20,12 @@ from ronron.servers.provision import remap
 from ronron.servers.recording import RecordingRunner
 from ronron.site.models import App, Site
 from ronron.site.userns import FIRST_ID, IDS, SOCKET
-from ronron.swarm import facts
+from ronron.swarm import facts, state
+from ronron.swarm.engines import engine_of
 from ronron.swarm.facts import ServerFacts
+from ronron.swarm.state import SwarmState
 from ronron.swarm.volumes import folder_commands
+from swarm_api import Engine, served
 
 LAST = FIRST_ID + IDS - 1
 FACTS = ServerFacts("absent", "", False, "eth0", 1500, frozenset(), namespaces=True)
@@ -111,6 +114,24 @@ def test_what_runs_otherwise_is_refused(wanted: bool, seen: dict[str, Any], why:
     back = str(not wanted).lower()
     with pytest.raises(OperatorError, match=f"userns_remap: manager {why}.*set it back to {back}"):
         remapping.check(site(userns_remap=wanted), reality)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_swarm_that_runs_otherwise_is_refused_without_a_look_at_its_servers(wanted: bool) -> None:
+    found = site(userns_remap=wanted)
+    remapping.check(found, Reality(swarm=SwarmState(present=True, remapped=wanted)))
+    remapping.check(found, Reality(swarm=SwarmState(present=False)))
+    how = "without" if wanted else "with"
+    with pytest.raises(OperatorError, match=f"userns_remap: the swarm runs {how} it"):
+        remapping.check(found, Reality(swarm=SwarmState(present=True, remapped=not wanted)))
+
+
+@pytest.mark.parametrize(
+    ("options", "remapped"), [(["name=seccomp", "name=userns"], True), ([], False), (None, False)]
+)
+def test_a_swarm_tells_how_its_docker_runs(options: list[str] | None, remapped: bool) -> None:
+    with served(Engine(options=options)) as runner, engine_of(runner) as engine:
+        assert state.observe(engine).remapped is remapped
 
 
 def test_a_server_tells_how_its_docker_runs() -> None:

@@ -119,7 +119,7 @@ def run(
     with output.reporter() as report:
         session = session_over(servers, draft.loaded, report)
         change, reality = deploying.plan_one(session, name)
-        for line in deploying.notes(session, name):
+        for line in deploying.notes(session, name, change):
             output.note(line)
     if change is not None and change.action != "create":
         if not as_json:

@@ -22,7 +22,7 @@ from ronron.backup.state import TOLERANCE, Checked, utcnow
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Event, step
-from ronron.plan import interrupted, watching
+from ronron.plan import interrupted, remapping, watching
 from ronron.plan.carry import HERE
 from ronron.plan.clearing import clear_unless_held
 from ronron.plan.lock import Locked, lock
@@ -82,8 +82,10 @@ def init(session: Session) -> bool:
 
 
 def protected(session: Session, swarm: SwarmState, name: str) -> Protected:
-    """An app as it is deployed. Raises OperatorError when it is not."""
+    """An app as it is deployed. Raises OperatorError when it is not, or its files' owners are
+    counted otherwise."""
     loaded = session.loaded
+    remapping.same(loaded.site, swarm)
     app = loaded.app(name)
     record = swarm.newest(name)
     if record is None:

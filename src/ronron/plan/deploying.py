@@ -20,6 +20,7 @@ from ronron.plan.session import Session, plan
 from ronron.site import edit
 from ronron.site.files import write_atomically
 from ronron.site.load import LoadedSite, app_file, load_site
+from ronron.site.logs import STORES
 from ronron.site.models import App
 from ronron.swarm.converge import NotConverged
 from ronron.swarm.engines import engine_of
@@ -157,10 +158,13 @@ def plan_one(session: Session, name: str) -> tuple[AppChange | None, Reality]:
     return (made.apps[0] if made.apps else None), reality
 
 
-def notes(session: Session, name: str) -> tuple[str, ...]:
-    """What was translated in a plain stack file."""
+def notes(session: Session, name: str, change: AppChange | None) -> tuple[str, ...]:
+    """What was translated in a plain stack file; what is still to be done for a new log store."""
     app = session.loaded.apps[name]
-    return recipe_of(app, session.loaded, session.catalog).notes
+    found = recipe_of(app, session.loaded, session.catalog).notes
+    if app.recipe in STORES and change is not None and change.action == "create":
+        found = (*found, f"servers send their log lines to {name} from the next ronron apply on")
+    return found
 
 
 def carry_out(

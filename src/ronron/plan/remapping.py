@@ -13,6 +13,7 @@ from ronron.plan.observe import Reality
 from ronron.site.models import Site
 from ronron.site.userns import FIRST_ID, IDS
 from ronron.swarm.facts import ServerFacts
+from ronron.swarm.state import SwarmState
 
 
 def check(site: Site, reality: Reality) -> None:
@@ -26,9 +27,27 @@ def check(site: Site, reality: Reality) -> None:
     if found:
         raise OperatorError(
             f"ronron.yml: docker.userns_remap: {found[0]}",
-            remedy=f"set it back to {str(not wanted).lower()}; docs/hardening.md: how to get it",
+            remedy=_back(site),
             details=found[1:],
         )
+    same(site, reality.swarm)
+
+
+def same(site: Site, swarm: SwarmState) -> None:
+    """Refuse to work on data whose owners the site's file counts otherwise than the swarm does.
+
+    Raises OperatorError.
+    """
+    if swarm.present and swarm.remapped is not site.docker.userns_remap:
+        how = "without" if site.docker.userns_remap else "with"
+        raise OperatorError(
+            f"ronron.yml: docker.userns_remap: the swarm runs {how} it", remedy=_back(site)
+        )
+
+
+def _back(site: Site) -> str:
+    value = str(not site.docker.userns_remap).lower()
+    return f"set it back to {value}; docs/hardening.md: how a site gets it"
 
 
 def _why(facts: ServerFacts, wanted: bool) -> Iterator[str]:

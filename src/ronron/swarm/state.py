@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 STACK_LABEL = "com.docker.stack.namespace"
 
+REMAPPED = "name=userns"
+"""What Docker says of itself where containers have users apart from the server's."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -54,6 +57,8 @@ class SwarmState:
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autolock: bool = False
     """Whether managers that restart are locked."""
+    remapped: bool = False
+    """Whether its manager's Docker gives containers users apart from the server's."""
 
     @property
     def apps(self) -> set[str]:
@@ -85,7 +90,8 @@ def observe(engine: DockerClient) -> SwarmState:
         secrets=api.secrets(),
         networks=api.networks(filters={"scope": "swarm"}),
     )
-    return replace(found, autolock=autolock.is_on(api.inspect_swarm()))
+    remapped = REMAPPED in (api.info().get("SecurityOptions") or ())
+    return replace(found, autolock=autolock.is_on(api.inspect_swarm()), remapped=remapped)
 
 
 def from_api(

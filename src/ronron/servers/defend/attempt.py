@@ -16,8 +16,8 @@ GUARD = "/usr/local/lib/ronron/guard.py"
 SECONDS = 60
 """After so long without a word a server undoes what was tried."""
 
-RELOADS = 5.0
-"""Seconds within which sshd has to answer again."""
+LISTENS_SECONDS = 15.0
+"""So long a slow server's SSH may refuse, which starts anew when it reads its settings."""
 
 
 def guard() -> str:
@@ -26,23 +26,11 @@ def guard() -> str:
 
 
 def connects(runner: SshRunner) -> None:
-    """Log in to the server anew, past the connection that is open. Raises RonronError.
-
-    sshd refuses connections for a moment while it reads its settings again: that is waited for.
-    """
-    deadline = time.monotonic() + RELOADS
-    while True:
-        try:
-            with connections_to(
-                [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
-            ) as opened:
-                opened[runner.name].run(["true"], timeout=30)
-        except RonronError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    """Log in to the server anew, past the connection that is open. Raises RonronError."""
+    with connections_to(
+        [runner.server], runner.known_hosts, resolver=runner.resolver, key=runner.key
+    ) as opened:
+        opened[runner.name].run(["true"], timeout=30)
 
 
 def attempt(
@@ -67,7 +55,7 @@ def attempt(
             details=last_lines(done.stderr),
         )
     try:
-        proof(runner)
+        _prove(runner, proof)
     except RonronError as error:
         undone = "they were undone"
         try:
@@ -80,3 +68,15 @@ def attempt(
             details=[str(error), *error.details],
         ) from error
     runner.run(["python3", GUARD, "confirm"])
+
+
+def _prove(runner: SshRunner, proof: Callable[[SshRunner], None]) -> None:
+    """Try `proof` until it passes; what it raises when the time is over is raised."""
+    deadline = time.monotonic() + LISTENS_SECONDS
+    while True:
+        try:
+            return proof(runner)
+        except RonronError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
