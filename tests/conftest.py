@@ -25,9 +25,10 @@ LONG = (
     "e2e/test_catalog_services.py",
     "e2e/test_catalog_sites.py",
     "e2e/test_shared_storage.py",
+    "vm/test_defended_machines.py",
 )
 """What `make test-all` runs besides: sites and services built from hundreds of
-packages, and storage on three servers of its own."""
+packages, storage on three servers of its own, and a whole site on emulated machines."""
 
 MACHINES = "tests/vm/"
 
