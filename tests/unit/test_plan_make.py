@@ -141,6 +141,7 @@ class World:
                 "eth0",
                 1500,
                 frozenset(self.folders if name == "master" else ()),
+                placed=frozenset({0}),
             )
             for name in self.loaded.site.servers
             if name not in self.failures
