@@ -13,7 +13,7 @@ check() {
     printf '{"id": "%s", "desc": "%s", "result": "%s"%s}' "$1" "$2" "$3" "$4"
 }
 
-result() { if "$@" 2>/dev/null; then echo PASS; else echo WARN; fi; }
+result() { if "$@" >/dev/null 2>&1; then echo PASS; else echo WARN; fi; }
 
 {
     printf '{\n  "dockerbenchsecurity": "1.6.0",\n  "start": 1,\n  "tests": [\n'
