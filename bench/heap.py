@@ -55,11 +55,11 @@ def volume(app: str) -> str:
     return f"/srv/ronron/volumes/{app}/data"
 
 
-def there(laboratory: Laboratory, *argv: str) -> tuple[float, str]:
-    """Run a command on the manager, past ronron; the seconds that it took, and what it wrote."""
+def there(laboratory: Laboratory, *argv: str, server: str = "manager") -> tuple[float, str]:
+    """Run a command on a server, past ronron; the seconds that it took, and what it wrote."""
     lab = find(laboratory.name)
     assert lab is not None
-    return timed(["docker", "exec", lab.server("manager").container, *argv])
+    return timed(["docker", "exec", lab.server(server).container, *argv])
 
 
 def fill(laboratory: Laboratory, app: str, count: int, size: int) -> None:

@@ -16,13 +16,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
+from heap import there
 from laboratory import Laboratory
-from measure import Result, say, timed
-from watching import ask
-
-from ronron.lab import find
-from ronron.servers.names import lookup
-from ronron.site.load import load_site
+from measure import Result, say
+from watching import ask, entrance
 
 APP = "outage"
 MINUTES = 10.0
@@ -52,10 +49,10 @@ def measure(laboratory: Laboratory) -> list[Result]:
     laboratory.deploy("hello", APP)
     laboratory.ronron("deploy", "logs", "--yes", "--timeout", "900")
     laboratory.ronron("apply", "--yes")
-    site = load_site(laboratory.site)
-    address = lookup(site.site.manager.address, site.site.resolver)
-    context = ssl.create_default_context(cafile=str(site.path(str(site.site.acme.trust))))
+    address, trust = entrance(laboratory)
+    context = ssl.create_default_context(cafile=str(trust))
     tag, seconds = uuid.uuid4().hex, MINUTES * 60
+    argv = ("python3", "-c", WRITE, tag, f"{seconds}")
     # One request after the other: no two began at the same nanosecond.
     ours = ("access", f'app:="{APP}"', "_time")
     before = _stored(laboratory, *ours)
@@ -63,7 +60,7 @@ def measure(laboratory: Laboratory) -> list[Result]:
     with _away(laboratory), ThreadPoolExecutor(1) as threads:
         end = time.monotonic() + seconds
         asking = threads.submit(_steadily, laboratory.domain(APP), address, context, end)
-        written = int(_on(laboratory, "worker-1", "python3", "-c", WRITE, tag, f"{seconds}"))
+        written = int(there(laboratory, *argv, server="worker-1")[1])
         asked = asking.result()
     say("outage: counting")
     lines = _arrived(laboratory, ("system", f'_msg:"{tag}"', "_msg"), written)
@@ -89,11 +86,11 @@ def _steadily(domain: str, address: str, context: ssl.SSLContext, end: float) ->
 @contextmanager
 def _away(laboratory: Laboratory) -> Iterator[None]:
     scale = ("docker", "service", "scale", "--detach")
-    _on(laboratory, "manager", *scale, *(f"{name}=0" for name in SERVICES))
+    there(laboratory, *scale, *(f"{name}=0" for name in SERVICES))
     try:
         yield
     finally:
-        _on(laboratory, "manager", *scale, *(f"{name}=1" for name in SERVICES))
+        there(laboratory, *scale, *(f"{name}=1" for name in SERVICES))
 
 
 def _arrived(laboratory: Laboratory, what: tuple[str, str, str], all_of_them: int) -> int:
@@ -113,10 +110,4 @@ def _stored(laboratory: Laboratory, kind: str, query: str, field: str) -> int:
     script = 'docker exec "$(docker ps -qf name=$1)" wget -qO- --post-data "$2" "$3"'
     asked = f"query={query} | stats count_uniq({field}) lines"
     words = ("sh", "-c", script, "sh", f"logs_{kind}", asked, url)
-    return int(json.loads(_on(laboratory, "manager", *words))["lines"])
-
-
-def _on(laboratory: Laboratory, server: str, *argv: str) -> str:
-    lab = find(laboratory.name)
-    assert lab is not None
-    return timed(["docker", "exec", lab.server(server).container, *argv])[1]
+    return int(json.loads(there(laboratory, *words)[1])["lines"])

@@ -134,11 +134,16 @@ def loaded(laboratory: Laboratory) -> Iterator[None]:
         thread.join()
 
 
-def rate(laboratory: Laboratory, seconds: float) -> float:
-    """How many requests a second are answered."""
+def entrance(laboratory: Laboratory) -> tuple[str, Path]:
+    """The proxy's address, and the file of the authority that its certificates are verified by."""
     site = load_site(laboratory.site)
     address = lookup(site.site.manager.address, site.site.resolver)
-    trust = site.path(str(site.site.acme.trust))
+    return address, site.path(str(site.site.acme.trust))
+
+
+def rate(laboratory: Laboratory, seconds: float) -> float:
+    """How many requests a second are answered."""
+    address, trust = entrance(laboratory)
     with ProcessPoolExecutor(PROCESSES) as processes:
         waiting = [
             processes.submit(requests, laboratory.domain(APP), address, trust, seconds)

@@ -9,13 +9,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from ronron import lab
 from ronron.lab import Lab
+from ronron.lab.site import write_site
 from ronron.site import yamltext
 from ronron.site.yamltext import Change
 from ronron.swarm import probe
@@ -71,6 +75,23 @@ class Operator:
         done = subprocess.run(["docker", "exec", container, *argv], capture_output=True, text=True)
         assert done.returncode == 0, f"{argv} on {server}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+
+@contextmanager
+def lab_alone(
+    name: str, servers: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Operator]:
+    """An operator with bare servers that no other test uses; home and site are in `folder`."""
+    name, home, site = f"{name}-{os.getpid()}", folder / "home", folder / "site"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    home.mkdir()
+    site.mkdir()
+    try:
+        found = lab.up(name, servers)
+        write_site(found, site)
+        yield Operator(found, site, home)
+    finally:
+        lab.down(name, keep_images=True)
 
 
 REPOSITORY = "/srv/repository"

@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from e2e.cloud import Operator, answers, configure, eventually, sql
+from e2e.cloud import Operator, answers, configure, eventually, lab_alone, sql
 from ronron import lab
 from ronron.lab.site import write_site
 
@@ -27,16 +27,8 @@ KEY, SECRET = "thekey", "thesecret"
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """An operator with three bare servers that no other test uses."""
-    name, home, folder = f"rebuild-{os.getpid()}", tmp_path / "home", tmp_path / "site"
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
-    home.mkdir()
-    folder.mkdir()
-    try:
-        found = lab.up(name, 3)
-        write_site(found, folder)
-        yield Operator(found, folder, home)
-    finally:
-        lab.down(name, keep_images=True)
+    with lab_alone("rebuild", 3, tmp_path, monkeypatch) as operator:
+        yield operator
 
 
 @pytest.fixture

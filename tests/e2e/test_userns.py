@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cloud import REPOSITORY, Operator, configure, eventually, page
+from e2e.cloud import REPOSITORY, Operator, configure, eventually, lab_alone, page
 from ronron import lab
 from ronron.lab.site import write_site
 from ronron.site import yamltext
@@ -29,14 +28,8 @@ THEIRS = f"{FIRST_ID + 65534}:{FIRST_ID + 65534}"
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """An operator with one bare server, and a recipe with a volume of each class."""
-    name, home, folder = f"userns-{os.getpid()}", tmp_path / "home", tmp_path / "site"
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
-    home.mkdir()
-    folder.mkdir()
-    try:
-        found = lab.up(name, 1)
-        write_site(found, folder)
-        operator = Operator(found, folder, home)
+    with lab_alone("userns", 1, tmp_path, monkeypatch) as operator:
+        folder = operator.folder
         configure(operator, REPOSITORY)
         recipe = folder / "recipes" / "ledger"
         shutil.copytree(Path(__file__).parent / "ledger", recipe)
@@ -50,8 +43,6 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]
             text = text.replace(old, new)
         (recipe / "stack.yml").write_text(text)
         yield operator
-    finally:
-        lab.down(name, keep_images=True)
 
 
 def remap(operator: Operator, value: bool) -> None:

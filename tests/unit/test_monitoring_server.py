@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ronron.catalog.recipes.monitoring.image import server
-from ronron.servers.provision import figures
+from ronron.servers.provision import contents, figures
 
 ID = "ab" * 32
 
@@ -106,6 +106,7 @@ def test_docker_s_own_figures_are_taken_without_buckets() -> None:
         'engine_daemon_container_actions_seconds_count{action="start"} 1',
         "swarm_manager_leader 1",
     ]
+    assert f"http://{contents.FIGURES}/metrics" == figures.DOCKER
 
 
 def test_drills_become_figures_and_a_damaged_file_none() -> None:

@@ -64,18 +64,19 @@ def part(days: int, first_id: int = 0) -> Part:
     `first_id` is the user of a server that containers know as 0."""
     program = resources.files("ronron.servers.provision").joinpath("rotate.py").read_text()
     why = "requests are logged, and not kept for too long"
-    command = ("/usr/bin/python3", PROGRAM, FOLDER, str(first_id + USER), str(days))
+    argv = ("/usr/bin/python3", PROGRAM, FOLDER, str(first_id + USER), str(days))
+    command = " ".join(argv)
     return Part(
         folders=(("/usr/local/lib/ronron", 0o755), (FAIL2BAN, 0o755)),
         files=(
             File(PROGRAM, program, why=why),
-            File(f"{FAIL2BAN}/ronron.conf", _FAIL2BAN.format(command=" ".join(command)), why=why),
+            File(f"{FAIL2BAN}/ronron.conf", _FAIL2BAN.format(command=command), why=why),
             File(
                 f"/etc/systemd/system/{SERVICE}.service",
-                _UNIT.format(command=" ".join(command)),
+                _UNIT.format(command=command),
                 why=why,
                 service=SERVICE,
-                then=command,
+                then=argv,
             ),
         ),
         services=(SERVICE,),

@@ -31,12 +31,13 @@ def rotate(folder: Path, user: int, days: int, now: float) -> bool:
     if full or not files:
         files.append(_begin(folder, user, now))
     newest = files[-1]
-    if not (folder / LINK).exists() or (folder / LINK).resolve() != newest:
+    if (folder / LINK).resolve() != newest:
         # By another name first: there is always one of the name that is looked for.
         (folder / "new").unlink(missing_ok=True)
         (folder / "new").symlink_to(newest.name)
         (folder / "new").rename(folder / LINK)
-    for old in files[:-FILES] + [one for one in files[:-1] if _age(one, now) >= days * DAY]:
+    late = now - days * DAY
+    for old in files[:-FILES] + [one for one in files[:-1] if one.stat().st_mtime <= late]:
         old.unlink(missing_ok=True)
     # While it writes on to an older file, that one changed later than the newest did.
     written = newest.stat().st_mtime
@@ -57,10 +58,6 @@ def _began(file: Path) -> int:
 def _full(file: Path, now: float) -> bool:
     size = file.stat().st_size
     return int(now) > _began(file) and (size >= SIZE or (size > 0 and now - _began(file) >= DAY))
-
-
-def _age(file: Path, now: float) -> float:
-    return now - file.stat().st_mtime
 
 
 def tell() -> None:
