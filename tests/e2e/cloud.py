@@ -76,6 +76,17 @@ class Operator:
         assert done.returncode == 0, f"{argv} on {server}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def mount(self, server: str, file: str, folder: str) -> None:
+        """Mount the file system in a file; its loop device goes with the last that mounts it."""
+        self.on(server, "sh", "-ec", MOUNT, "sh", file, folder)
+
+
+MOUNT = """
+for n in $(seq 0 31); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done
+mkdir -p "$2"
+mount -o loop "$1" "$2"
+"""
+
 
 @contextmanager
 def lab_alone(

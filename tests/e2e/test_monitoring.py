@@ -187,7 +187,9 @@ def test_an_app_that_stops_and_a_full_disk_are_told_and_that_they_are_over(
     subprocess.check_call(["/sbin/mke2fs", "-q", "-t", "ext4", image, "32M"])
     place = f"{operator.lab.server('manager').container}:/var/full.img"
     subprocess.check_call(["docker", "cp", "-q", image, place])
-    operator.on("manager", "sh", "-c", FULL_DISK)
+    operator.mount("manager", "/var/full.img", "/mnt/full")
+    fill = "dd if=/dev/zero of=/mnt/full/file bs=1M 2>/dev/null || :"
+    operator.on("manager", "sh", "-c", fill)
     try:
         watched.scale("hi_web", 0)
         for found in (
@@ -286,13 +288,6 @@ def test_nothing_is_left_to_change(watched: Watched) -> None:
     assert watched.operator.plan() == []
 
 
-FULL_DISK = """
-set -e
-for n in $(seq 0 15); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done
-mkdir -p /mnt/full
-mount -o loop /var/full.img /mnt/full
-dd if=/dev/zero of=/mnt/full/file bs=1M 2>/dev/null || :
-"""
 UNDO = "umount --lazy /mnt/full; rm -f /var/full.img"
 JOBS = """\
 ronron_backup_snapshot_timestamp_seconds{app="hi"} 1700000000

@@ -343,30 +343,27 @@ def test_a_volume_whose_class_changes_takes_its_data_along(ledger: Operator) -> 
         recipe.write_text(text)
 
 
-LOOP = """
+LIMITED = """
 apt-get install -y -q btrfs-progs > /dev/null
 truncate -s 300M /srv/limited.img && mkfs.btrfs -q -f /srv/limited.img
-[ -e /dev/loop$1 ] || mknod /dev/loop$1 b 7 $1
-losetup /dev/loop$1 /srv/limited.img
-mkdir -p /srv/ronron/volumes/limited && mount -t btrfs /dev/loop$1 /srv/ronron/volumes/limited
 """
 
 
 @pytest.fixture
 def limited(ledger: Operator) -> Iterator[Operator]:
     """The folder of an app `limited` is on btrfs, on both workers."""
-    workers = {"worker-1": "71", "worker-2": "72"}
-    for server, number in workers.items():
-        ledger.on(server, "sh", "-ec", LOOP, "sh", number)
+    folder = "/srv/ronron/volumes/limited"
+    workers = ("worker-1", "worker-2")
+    for server in workers:
+        ledger.on(server, "sh", "-ec", LIMITED)
+        ledger.mount(server, "/srv/limited.img", folder)
     try:
         yield ledger
     finally:
         ledger.ronron("remove", "limited", "--yes")
         (ledger.folder / "vault" / "limited.age").unlink(missing_ok=True)
-        for server, number in workers.items():
-            script = "umount /srv/ronron/volumes/limited; losetup -d /dev/loop$1; rm /srv/limited.*"
-            ledger.on(server, "sh", "-c", script, "sh", number)
-            ledger.on(server, "rmdir", "/srv/ronron/volumes/limited")
+        for server in workers:
+            ledger.on(server, "sh", "-c", "umount $1; rm /srv/limited.*; rmdir $1", "sh", folder)
 
 
 def fill(operator: Operator, server: str, size: int) -> bool:
