@@ -313,3 +313,29 @@ def test_a_server_that_lost_everything_gets_its_copy_again(cloud: Operator) -> N
     eventually(lambda: len(copies(cloud)) == 1, 180)
     eventually(lambda: healed(cloud), 180)
     assert cloud.plan() == []
+
+
+def test_the_files_move_back_to_the_storage_servers_disk(cloud: Operator) -> None:
+    shared = f"{SHARED}/writer/data"
+    before = cloud.on("worker-2", "sh", "-c", DESCRIBE, "sh", shared)
+    declare(cloud, ("storage",), {"shared": "local"})
+    (change,) = (c for c in cloud.plan() if c["where"] == "app writer")
+    assert (change["field"], change["why"]) == (
+        "volumes.data", "storage.shared in ronron.yml; its data moves",
+    )  # fmt: skip
+    assert change["before"].endswith(shared)
+    assert change["after"] == f"worker-1:{VOLUMES}/writer/data"
+    _, said = cloud.ronron("apply", "--yes")
+    there = cloud.on("worker-1", "sh", "-c", DESCRIBE, "sh", f"{VOLUMES}/writer/data")
+    assert there == before, "content, owner, mode and times"
+    (old,) = cloud.on("worker-2", "sh", "-c", f"ls -d {SHARED}/.moved/writer-*/data").split()
+    assert f"writer: the old copy of its data is kept on worker-1: {old}" in said
+    assert cloud.on("worker-2", "sh", "-c", DESCRIBE, "sh", old) == before
+    assert ask(cloud, "writer", "/add/1000000").status == 200
+    assert node_of(cloud) == "worker-1"
+    assert cloud.on("worker-1", "tail", "-n1", f"{VOLUMES}/writer/data/log") == "1000000"
+    assert cloud.on("worker-2", "sh", "-c", DESCRIBE, "sh", old) == before
+    assert cloud.plan() == []
+    cloud.ronron("move", "writer", "--forget", "--yes")
+    assert cloud.on("worker-2", "sh", "-c", f"ls {SHARED}/.moved 2>/dev/null || :") == ""
+    assert cloud.on("worker-1", "sh", "-c", f"ls {VOLUMES}/.moved 2>/dev/null || :") == ""
