@@ -218,10 +218,10 @@ def test_a_config_whose_file_is_missing_is_a_fault_of_the_recipe(tmp_path: Path)
 
 
 def test_ports_beside_the_proxy_are_published_one_by_one(tmp_path: Path) -> None:
-    def ports(written: str) -> Any:
+    def ports(*written: object) -> Any:
         (tmp_path / "stack.yml").write_text(
             "x-ronron: {title: X, license: MIT}\n"
-            f"services: {{a: {{image: 'a:1', ports: ['{written}']}}}}\n"
+            f"services: {{a: {{image: 'a:1', ports: {json.dumps(written)}}}}}\n"
         )
         stack = render(App(name="a", recipe="x"), load(tmp_path), SITE, {})
         return stack.compose["services"]["a"]["ports"]
@@ -231,6 +231,10 @@ def test_ports_beside_the_proxy_are_published_one_by_one(tmp_path: Path) -> None
     for written in ("9000-9005:9000-9005", "10.0.0.5:9000:9000"):
         with pytest.raises(SiteError, match=rf"services\.a\.ports: {written}: neither"):
             ports(written)
+    assert len(ports("53:53/tcp", "53:53/udp")) == 2
+    for second in ("81:80", {"target": 80, "published": 81}):
+        with pytest.raises(SiteError, match=r"services\.a\.ports: 80/tcp is published twice"):
+            ports("80:80", second)
 
 
 @pytest.mark.parametrize(

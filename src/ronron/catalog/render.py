@@ -7,7 +7,6 @@ before the stack can be deployed (configs, secrets, images, folders of volumes) 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any
 
 from ronron.catalog import alerting, guards, mail, retention, routing
 from ronron.catalog.interpolate import escape
+from ronron.catalog.ports import on_server
 from ronron.catalog.recipe import Recipe, image_folder
 from ronron.catalog.recipe import Volume as VolumeRule
 from ronron.digest import short_digest
@@ -389,26 +389,8 @@ def _service(
         for key, value in limits.model_dump(exclude_none=True).items():
             wanted[key] = value
             deploy["resources"].get("reservations", {}).pop(key, None)
-    where = f"services.{image.service}.ports"
-    body["ports"] = [_host_port(port, recipe, where) for port in body.get("ports") or ()]
-    if not body["ports"]:
-        del body["ports"]
-
-
-def _host_port(port: Any, recipe: Recipe, where: str) -> dict[str, Any]:  # noqa: ANN401 - Compose allows three types
-    """A published port in its long form, on the server itself; one at a time, for the swarm
-    publishes on all of a server's addresses and knows no ranges there."""
-    if isinstance(port, dict):
-        return {**port, "mode": "host"}
-    match = re.fullmatch(r"(?:(\d+):)?(\d+)(?:/(tcp|udp|sctp))?", str(port))
-    if match is None:
-        text = f"{port}: neither an address nor a range of ports can be published on a server"
-        remedy = "write each port as PUBLISHED:TARGET"
-        raise SiteError([Problem(f"recipes/{recipe.name}/stack.yml", where, text, remedy)])
-    entry: dict[str, Any] = {"target": int(match[2]), "mode": "host", "protocol": match[3] or "tcp"}
-    if match[1]:
-        entry["published"] = int(match[1])
-    return entry
+    if ports := body.pop("ports", None):
+        body["ports"] = on_server(ports, recipe, f"services.{image.service}.ports")
 
 
 def _without(compose: dict[str, Any], secret: str) -> None:
