@@ -37,11 +37,15 @@ services:
   hear:
     image: box:1.0
     build: .
-    command: [/bin/busybox, httpd, -f, -p, "8080", -h, /said]
+    command:
+      - /bin/busybox
+      - sh
+      - -c
+      - /bin/busybox httpd -h /said -p 8081; exec /bin/busybox httpd -f -h /said -p 8080
     configs: [{{source: said, target: /said/index.html}}]
     ports:
       - {{target: 8080, published: {OPENED}, protocol: tcp, mode: host}}
-      - {{target: 8080, published: {CLOSED}, protocol: tcp, mode: host}}
+      - {{target: 8081, published: {CLOSED}, protocol: tcp, mode: host}}
     healthcheck: {{{ALIVE}}}
     deploy:
       placement: {{constraints: [node.hostname == worker]}}
