@@ -16,6 +16,7 @@ from ronron.catalog.recipe import builtin_folder
 from ronron.catalog.render import PLATFORM
 from ronron.servers.defend import kernel
 from ronron.site.create import init_site
+from ronron.site.userns import data_folder
 from vm.machines import Machines, answers, eventually, image, machines, possible
 
 pytestmark = [
@@ -139,7 +140,11 @@ def test_who_changes_accounts_or_ssh_is_written_down(applied: Machines) -> None:
         eventually(functools.partial(applied.on, "worker", *search), 60)
 
 
-RULES = {line.replace("/ -p", " -p") for line in kernel.AUDIT.splitlines() if line.startswith("-w")}
+RULES = {
+    line.replace("/ -p", " -p")
+    for line in kernel.audit(data_folder(0)).splitlines()
+    if line.startswith("-w")
+}
 
 
 def rules(machine: Machines, server: str) -> set[str]:

@@ -16,7 +16,7 @@ from ronron.servers.defend import facts as defence_facts
 from ronron.servers.defend.facts import Defence
 from ronron.servers.gluster import GlusterFacts
 from ronron.servers.runner import Runner
-from ronron.site.userns import FIRST_ID
+from ronron.site.userns import FIRST_ID, data_folder
 from ronron.swarm import quotas
 
 KEPT = ("backups",)
@@ -57,11 +57,8 @@ def folders(root, seconds):
     return sorted(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\\0")))
 facts["folders"] = folders("/srv/ronron/volumes", None)
 facts["owners"] = sorted({os.stat(p).st_uid for p in facts["folders"] if os.path.exists(p)})
-def placed(first):
-    # What Docker keeps of its place in a swarm, running or not, and empties when it leaves.
-    kept = "/var/lib/docker%s/swarm" % ("/%d.%d" % (first, first) if first else "")
-    return os.path.isdir(kept) and bool(os.listdir(kept))
-facts["placed"] = [first for first in (0, FIRST_ID) if placed(first)]
+# What Docker keeps of its place in a swarm, running or not, and empties when it leaves.
+facts["placed"] = [one for one, kept in PLACES if os.path.isdir(kept) and os.listdir(kept)]
 if USERNS:
     words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
     facts["namespaces"] = not subprocess.run(words, capture_output=True).returncode
@@ -213,7 +210,8 @@ def read(
     Raises OperatorError when the server has no such interface.
     """
     given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
-    given += f"USERNS = {userns_remap!r}\nFIRST_ID = {FIRST_ID!r}\n"
+    places = [(first, f"{data_folder(first)}/swarm") for first in (0, FIRST_ID)]
+    given += f"USERNS = {userns_remap!r}\nPLACES = {places!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
     done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
     answer = json.loads(done.stdout)

@@ -46,7 +46,7 @@ MODULES = ("dccp", "rds", "sctp", "tipc", "firewire-core")
 
 _HEAD = "# Written by ronron apply.\n"
 
-AUDIT = """\
+_AUDIT = """\
 # Written by ronron apply: who changes accounts, SSH, sudo, time, or what starts by itself.
 -D
 -b 8192
@@ -62,7 +62,7 @@ AUDIT = """\
 -w /etc/docker/ -p wa -k docker
 -w /usr/bin/dockerd -p wa -k docker
 -w /usr/bin/docker -p wa -k docker
--w /var/lib/docker/swarm/ -p wa -k docker
+-w {docker}/swarm/ -p wa -k docker
 -w /etc/systemd/system/ -p wa -k units
 -w /etc/cron.d/ -p wa -k units
 -w /etc/crontab -p wa -k units
@@ -71,6 +71,12 @@ AUDIT = """\
 -w /etc/hosts -p wa -k names
 -a always,exit -F arch=b64 -S init_module,finit_module,delete_module -k modules
 """
+
+
+def audit(docker: str) -> str:
+    """What auditd is to write down, where Docker keeps its data in the folder `docker`."""
+    return _AUDIT.format(docker=docker)
+
 
 CONDITION = f"""\
 {_HEAD}# The kernel's audit is the host's: there is none in a container.
@@ -92,6 +98,7 @@ NEEDLESS = ("avahi-daemon", "bluetooth", "cups", "cups-browsed", "ModemManager")
 """Services of desktops: a server that has them is known to more programs than it needs."""
 
 SERVICES = ("systemd-sysctl", "auditd")
+RULES = "/etc/audit/rules.d/60-ronron.rules"
 FILES = {
     "/etc/sysctl.d/60-ronron.conf": (
         f"{_HEAD}# A setting that this kernel does not have or give away is passed over (-).\n"
@@ -129,6 +136,5 @@ FILES = {
     },
     "/etc/issue": (BANNER, "who connects is told nothing of the system", ""),
     "/etc/issue.net": (BANNER, "who connects is told nothing of the system", ""),
-    "/etc/audit/rules.d/60-ronron.rules": (AUDIT, "changes that matter are written down", "auditd"),
 }
 """Path to content, why, and the service to restart."""

@@ -18,8 +18,9 @@ THERE = ("/etc", "/etc/systemd/system", "/etc/profile.d", "/etc/sysctl.d")
 """Folders that every server has."""
 
 
-def part(hardening: Hardening, ignored: Sequence[str]) -> Part:
-    """What provisioning puts on a server; `ignored` addresses and names are never banned."""
+def part(hardening: Hardening, ignored: Sequence[str], docker: str) -> Part:
+    """What provisioning puts on a server that has Docker's data in the folder `docker`; `ignored`
+    addresses and names are never banned."""
     files = [
         File(GUARD, guard(), why="tries firewall and SSH settings, and undoes them"),
         File(UNIT, rules.SERVICE, why="loads the firewall before the network and Docker"),
@@ -39,6 +40,10 @@ def part(hardening: Hardening, ignored: Sequence[str]) -> Part:
             File(path, text, why=why, service=service)
             for path, (text, why, service) in kernel.FILES.items()
         ]
+        # Its rules are refused where Docker's folder is not there yet: before it first started.
+        again = ("systemctl", "restart", "auditd")
+        why, text = "changes that matter are written down", kernel.audit(docker)
+        files.append(File(kernel.RULES, text, why=why, service="auditd", then=again))
         found += Part(packages=kernel.PACKAGES, services=kernel.SERVICES, stopped=kernel.NEEDLESS)
     return found + Part(folders=tuple(_folders(files)), files=tuple(files))
 

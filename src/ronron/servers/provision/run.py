@@ -35,6 +35,7 @@ from ronron.servers.provision.model import (
 from ronron.servers.ssh import SshRunner
 from ronron.servers.storage import nfs, pool
 from ronron.site.logs import days, store_of
+from ronron.site.userns import data_folder
 
 if TYPE_CHECKING:
     from ronron.site.load import LoadedSite
@@ -96,7 +97,7 @@ def declare(
     first = site.manager.name
     # By name: fail2ban looks them up in /etc/hosts, so that a server that is away changes nothing.
     ignored = (*(server.address for server in site.servers.values()), *site.firewall.trusted)
-    closed = closing(site.hardening, ignored)
+    closed = closing(site.hardening, ignored, data_folder(site.docker.first_id))
     hosts = tuple(
         (addresses.get(name, ""), _names(server, registry if name == first else None))
         for name, server in site.servers.items()
