@@ -13,7 +13,7 @@ import pytest
 
 from ronron.audit import scan
 from ronron.catalog.recipe import builtin_folder
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.render import PLATFORM, SHARED, VOLUMES
 from ronron.servers.defend import kernel
 from ronron.site.create import init_site
 from ronron.site.userns import data_folder
@@ -34,6 +34,7 @@ x-ronron:
   title: Talk
   license: AGPL-3.0-or-later
   published_ports: To be seen from outside.
+  volumes: {{words: {{class: files, uid: 65534, gid: 65534, mode: "0700"}}}}
 services:
   hear:
     image: box:1.0
@@ -58,12 +59,18 @@ services:
       - /bin/busybox
       - sh
       - -c
-      - while /bin/busybox sleep 1; do /bin/busybox wget -q -O - http://hear:8080/; done
+      - |
+        while /bin/busybox sleep 1; do
+            /bin/busybox wget -q -O - http://hear:8080/ | /bin/busybox tee -a /words/heard
+        done
+    user: "65534:65534"
+    volumes: ["words:/words"]
     healthcheck: {{{ALIVE}}}
     deploy:
       placement: {{constraints: [node.hostname == manager]}}
       resources: {{limits: {{memory: 32M}}}}
 configs: {{said: {{file: ./said}}}}
+volumes: {{words: {{}}}}
 """
 APP = f"""\
 recipe: talk
@@ -199,6 +206,32 @@ def test_the_same_ports_are_open_by_ipv4_and_ipv6(applied: Machines) -> None:
     for host in ("127.0.0.1", "::1"):  # it is published
         applied.on("worker", "python3", "-c", here % (host, CLOSED))
     declared(applied)
+
+
+def moved(machine: Machines, before: str, after: str, settings: str) -> None:
+    """With other `settings` the app's files are brought from one folder to another, and kept."""
+    machine.site(settings)
+    shown = json.loads(machine.ronron("plan", "--json"))["changes"]
+    (change,) = (one for one in shown if one["field"] == "volumes.words")
+    assert change["before"].endswith(f"{before}/talk/words")
+    assert change["after"].endswith(f"{after}/talk/words")
+    machine.ronron("apply", "--yes")
+    (old,) = machine.on("manager", "sh", "-c", f"ls -d {before}/.moved/talk-*/words").split()
+    new = f"{after}/talk/words"
+    script = 'size=$(stat -c %s "$1/heard") && [ "$size" -gt 0 ] && cmp -n "$size" "$1/heard" "$2"'
+    machine.on("manager", "sh", "-c", script, "sh", old, f"{new}/heard")
+    assert machine.on("manager", "stat", "-c", "%a %u %g", new).split() == ["700", "65534", "65534"]
+    size = ("stat", "-c", "%s", f"{new}/heard")
+    first = machine.on("manager", *size)
+    eventually(lambda: machine.on("manager", *size) != first, 300)
+    assert changes(machine) == []
+
+
+def test_files_are_brought_to_nfs_and_back(applied: Machines) -> None:
+    moved(applied, VOLUMES, SHARED, "storage: {shared: nfs}\n")
+    kind = applied.on("worker", "stat", "-f", "-c", "%T", f"{SHARED}/talk/words/heard")
+    assert kind.strip() == "nfs"
+    moved(applied, SHARED, VOLUMES, "")
 
 
 def test_lynis_finds_a_hardened_system(
