@@ -1,4 +1,6 @@
 # What can be done here; each target does one thing. Needs Debian 12 or 13 with Python 3.11 or newer.
+SLOWEST := --durations=40 --durations-min=20
+
 .PHONY: help try test test-all test-unit test-vm lint bench clean
 
 help: ## Show this list
@@ -14,14 +16,14 @@ test: ## Run the tests: unit, integration, end to end on disposable servers and 
 	@scripts/host
 	@scripts/interpreters
 	@scripts/machines
-	@.venv/bin/pytest -n 3 --no-loadscope-reorder
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder $(SLOWEST)
 
 test-all: ## Run all tests, with sites and services that take long to build
 	@scripts/setup
 	@scripts/host
 	@scripts/interpreters
 	@scripts/machines
-	@.venv/bin/pytest -n 3 --no-loadscope-reorder --all
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder $(SLOWEST) --all
 
 test-unit: ## Run the tests that need neither Docker nor root
 	@scripts/setup

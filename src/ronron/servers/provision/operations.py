@@ -12,7 +12,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import add_op, operation
 from pyinfra.api.state import State
-from pyinfra.operations import apt, files, systemd
+from pyinfra.operations import apt
 
 from ronron.servers.facts import Facts, parse, program
 from ronron.servers.provision.model import (
@@ -67,7 +67,7 @@ def key(url: str, path: str, fingerprint: str) -> Commands:
 
 
 @operation()
-def run(commands: tuple[tuple[str, ...], ...], stdin: str) -> Commands:
+def run(commands: tuple[tuple[str, ...], ...], stdin: str = "") -> Commands:
     """Run commands one after the other."""
     for command in commands:
         yield StringCommand(shlex.join(command), _stdin=stdin)
@@ -87,8 +87,8 @@ def _operation(action: Action, reload: bool) -> tuple[Any, dict[str, Any]]:
         case SetHostName(name):
             return host_name, {"value": name}
         case MakeFolder(path, mode):
-            arguments = {"path": path, "user": "root", "group": "root", "mode": f"{mode:o}"}
-            return files.directory, arguments
+            words = ("install", "-d", "-o", "root", "-g", "root", "-m", f"{mode:o}", path)
+            return run, {"commands": (words,)}
         case WriteFile(path, content, mode):
             return write, {"path": path, "content": content, "mode": mode}
         case FetchKey(url, path, fingerprint):
@@ -103,16 +103,25 @@ def _operation(action: Action, reload: bool) -> tuple[Any, dict[str, Any]]:
                 "_retry_delay": 10,
             }
         case RunService(service, restart):
-            return systemd.service, {
-                "service": service,
-                "enabled": True,
-                "restarted": restart,
-                "daemon_reload": reload,
-            }
+            return run, {"commands": (_started(service, restart, reload),)}
         case StopService(service):
-            return systemd.service, {"service": service, "enabled": False, "running": False}
+            return run, {"commands": (("systemctl", "--quiet", "disable", "--now", service),)}
         case Run(_, commands, stdin):
             return run, {"commands": commands, "stdin": stdin}
+
+
+START = """
+systemctl() { command systemctl --quiet "$@"; }
+[ -z "$3" ] || systemctl daemon-reload
+systemctl is-enabled "$1" || systemctl enable "$1"
+systemctl "$2" "$1"
+"""
+
+
+def _started(service: str, restart: bool, reload: bool) -> tuple[str, ...]:
+    """Enable a service, and start it or start it again, in one round trip."""
+    how = "restart" if restart else "start"
+    return ("sh", "-ec", START, "sh", service, how, "reload" if reload else "")
 
 
 def _write(path: str, content: str, mode: int) -> StringCommand:
