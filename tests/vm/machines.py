@@ -212,7 +212,7 @@ def _qemu(
     login = (folder / "key.pub").read_text().strip()
     lines = (
         "d /root/.ssh 0700 root root - -",
-        f"f+ /root/.ssh/authorized_keys 0600 root root - {login}",
+        f"f /root/.ssh/authorized_keys 0600 root root - {login}",
         f"f+~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {host_key}",
         f"f+ /etc/ssh/ssh_host_ed25519_key.pub 0644 root root - {public}",
     )
