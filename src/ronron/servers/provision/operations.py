@@ -87,8 +87,7 @@ def _operation(action: Action, reload: bool) -> tuple[Any, dict[str, Any]]:
         case SetHostName(name):
             return host_name, {"value": name}
         case MakeFolder(path, mode):
-            words = ("install", "-d", "-o", "root", "-g", "root", "-m", f"{mode:o}", path)
-            return run, {"commands": (words,)}
+            return run, {"commands": (("sh", "-ec", FOLDER, "sh", f"{mode:o}", path),)}
         case WriteFile(path, content, mode):
             return write, {"path": path, "content": content, "mode": mode}
         case FetchKey(url, path, fingerprint):
@@ -110,6 +109,7 @@ def _operation(action: Action, reload: bool) -> tuple[Any, dict[str, Any]]:
             return run, {"commands": commands, "stdin": stdin}
 
 
+FOLDER = 'mkdir -p -m "$1" "$2"; chown root:root "$2"; chmod "$1" "$2"'
 START = """
 systemctl() { command systemctl --quiet "$@"; }
 [ -z "$3" ] || systemctl daemon-reload
