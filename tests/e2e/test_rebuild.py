@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -16,7 +17,10 @@ import pytest
 
 from e2e.cloud import Operator, answers, configure, eventually, lab_alone, sql
 from ronron import lab
+from ronron.lab import Lab
 from ronron.lab.site import write_site
+from ronron.site import yamltext
+from ronron.site.yamltext import Change
 
 pytestmark = pytest.mark.lab
 HEALTH = "/ghost/api/admin/site/"
@@ -64,8 +68,45 @@ def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
         client.close()
 
 
-def test_everything_comes_back_on_new_servers(alone: Operator, far: str) -> None:
+def git(folder: Path, *words: str) -> None:
+    name = ("-c", "user.name=Admin", "-c", "user.email=admin@example.org")
+    subprocess.check_call(["git", "-C", folder, *name, *words])
+
+
+@contextmanager
+def replaced(old: Lab) -> Iterator[Lab]:
+    """The lab's servers are gone; there are new ones, in another network."""
+    lab.down(old.name, keep_images=True)
+    with closing(docker.from_env()) as client:
+        # Docker gives the range that came free to the next who asks.
+        taken = client.networks.create(f"ronron-taken-{os.getpid()}")
+        try:
+            found = lab.up(old.name, 3)
+            assert not {one.ip for one in found.servers} & {one.ip for one in old.servers}
+            yield found
+        finally:
+            taken.remove()
+
+
+def elsewhere(operator: Operator, found: Lab, folder: Path) -> Operator:
+    """Another computer, with a clone of the site's repository and no key of the vault.
+
+    The new servers' addresses are written into it, as numbers.
+    """
+    site, home = folder / "clone", folder / "other-home"
+    home.mkdir()
+    git(folder, "clone", "--quiet", str(operator.folder), str(site))
+    write_site(found, site)
+    file = site / "ronron.yml"
+    changes = [Change(("servers", one.name, "address"), one.ip) for one in found.servers]
+    changes.append(Change(("acme", "directory"), found.acme_directory))
+    file.write_text(yamltext.apply(file.read_text(), changes, "ronron.yml"))
+    return Operator(found, site, home)
+
+
+def test_everything_comes_back_on_new_servers(alone: Operator, far: str, tmp_path: Path) -> None:
     configure(alone, far)
+    recovery_key, _ = alone.ronron("secrets", "init")
     alone.ronron("apply", "--yes")
     for name, value in (("s3_key", KEY), ("s3_secret", SECRET)):
         setting = alone.start("secrets", "set", "backup", name, "--yes", stdin=value)
@@ -79,10 +120,17 @@ def test_everything_comes_back_on_new_servers(alone: Operator, far: str) -> None
     alone.ronron("backup")
     secrets = alone.ronron("secrets", "show", "blog", "--reveal", "--json")[0]
 
-    lab.down(alone.lab.name, keep_images=True)
-    found = lab.up(alone.lab.name, 3)
-    write_site(found, alone.folder)
-    operator = Operator(found, alone.folder, alone.home)
+    git(alone.folder, "add", "--all")
+    git(alone.folder, "commit", "--quiet", "--message", "The site")
+
+    with replaced(alone.lab) as found:
+        comes_back(elsewhere(alone, found, tmp_path), recovery_key, before, secrets)
+
+
+def comes_back(operator: Operator, recovery_key: str, before: str, secrets: str) -> None:
+    """The recovery key lets the operator in, and the rebuild brings everything back."""
+    recovering = operator.start("secrets", "init", "--recover", stdin=recovery_key)
+    assert recovering.wait() == 0
     # The operator's computer dies half-way: the blog is there, and empty.
     process = operator.start("rebuild", "--yes")
     listed = ("sh", "-c", "docker service ls --format '{{.Name}}' 2> /dev/null || true")

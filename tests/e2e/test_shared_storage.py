@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cloud import Operator, ask, eventually
+from e2e.cloud import REPOSITORY, Operator, ask, configure, eventually
 from ronron import lab
 from ronron.catalog.recipe import builtin_folder
 from ronron.catalog.render import VOLUMES
@@ -35,6 +35,7 @@ x-ronron:
   license: AGPL-3.0-or-later
   web: {{service: web, port: 8080}}
   volumes: {{data: {{class: files, uid: 65534, gid: 65534, mode: "0700"}}}}
+  checks: {{lines: {{about: It has lines, volume: data, file: log}}}}
 services:
   web:
     image: hello:1.0
@@ -226,6 +227,27 @@ def test_the_second_apply_changes_nothing_and_every_server_has_the_files(cloud: 
         assert cloud.on(server, "stat", "-c", "%a %u", f"{SHARED}/writer/data") == "700 65534"
     assert ask(cloud, "writer", "/add/0").status == 200
     eventually(lambda: len(copies(cloud)) == 1)
+
+
+def test_shared_files_are_backed_up_restored_and_drilled(cloud: Operator) -> None:
+    log = f"{SHARED}/writer/data/log"
+    configure(cloud, REPOSITORY)
+    cloud.ronron("apply", "--yes")
+    cloud.ronron("backup", "init")
+    before = cloud.on("worker-2", "sh", "-c", DESCRIBE, "sh", f"{SHARED}/writer/data")
+    cloud.ronron("backup", "writer")
+    assert ask(cloud, "writer", "/add/after-it").status == 200
+    assert "after-it" in cloud.on("worker-2", "cat", log)
+    cloud.ronron("drill", "writer")
+    assert "after-it" in cloud.on("worker-2", "cat", log)
+    cloud.ronron("restore", "writer", "--yes")
+    after = cloud.on("worker-2", "sh", "-c", DESCRIBE, "sh", f"{SHARED}/writer/data")
+    assert after == before, "content, owner, mode and times"
+    (old,) = cloud.on("manager", "sh", "-c", f"ls -d {SHARED}/.replaced/writer-*/data").split()
+    assert "after-it" in cloud.on("worker-2", "cat", f"{old}/log")
+    assert ask(cloud, "writer", "/add/0").status == 200
+    eventually(lambda: len(copies(cloud)) == 1)
+    assert cloud.plan() == []
 
 
 def test_only_the_sites_servers_can_have_the_files(cloud: Operator) -> None:

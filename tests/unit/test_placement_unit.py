@@ -201,6 +201,13 @@ def test_old_copies_are_found_by_their_folders() -> None:
     assert [c.path for c in keeping.copies(found, "blog")] == folders[:1]
 
 
+def test_an_old_copy_on_the_shared_storage_is_one_copy() -> None:
+    """A second server may still show what the first has deleted."""
+    there = "/srv/ronron/shared/.moved/blog-20261127T080000Z"
+    found = reality([], {"manager": [there], "worker-1": [there]})
+    assert [(c.server, c.path) for c in keeping.copies(found)] == [("manager", there)]
+
+
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nstorage: {failover: FAILOVER}\n"
 
 

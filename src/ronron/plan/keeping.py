@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ronron.catalog.render import SHARED
 from ronron.events import step
 from ronron.plan.lock import lock
 from ronron.plan.observe import Reality
@@ -31,14 +32,22 @@ class Copy:
 
 
 def copies(reality: Reality, app: str | None = None) -> Iterator[Copy]:
-    """The old copies on the servers that answered, of all apps or of one, oldest first."""
-    found = []
+    """The old copies on the servers that answered, of all apps or of one, oldest first.
+
+    What all servers have, since it is on the shared storage, is one copy: the first server's.
+    """
+    found: list[Copy] = []
+    shared: set[str] = set()
     for server, facts in reality.facts.items():
         for folder in facts.folders:
             path = PurePosixPath(folder)
             match = _NAME.fullmatch(path.name)
             why = path.parent.name.removeprefix(".")
-            if match and why in ("moved", "fenced", "moving") and app in (None, match["app"]):
+            if folder in shared or match is None or app not in (None, match["app"]):
+                continue
+            if path.is_relative_to(SHARED):
+                shared.add(folder)
+            if why in ("moved", "fenced", "moving"):
                 found.append(Copy(match["app"], why, match["when"], server, folder))
     yield from sorted(found, key=lambda copy: (copy.when, copy.server))
 
