@@ -15,10 +15,16 @@ from pathlib import Path
 import pytest
 
 from ronron.backup import archive, dump, sealed
+from ronron.backup.app import BACKUPS, Protected
 from ronron.backup.repository import Repository
 from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
+from ronron.backup.restore import Choice, Target, restore
+from ronron.catalog.recipe import find
+from ronron.catalog.render import Volume
 from ronron.errors import OperatorError, RonronError
+from ronron.events import ignore
 from ronron.servers.local import LocalRunner
+from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
 from ronron.site.load import load_site
 from ronron.site.secret import Secret
@@ -158,10 +164,13 @@ def test_a_program_ends_with_whoever_started_it() -> None:
 
 
 def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *lines: str) -> Restic:
-    """A restic that says `lines` and ends with `status`, whatever it is asked."""
+    """A restic that says `lines` and ends with `status`, whatever it is asked; the file `asked`
+    says what that was."""
     program = tmp_path / "restic"
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n"
+        f"#!{sys.executable}\nimport sys\nprint({chr(10).join(lines)!r})\n"
+        f"open({str(tmp_path / 'asked')!r}, 'a').write(' '.join(sys.argv) + chr(10))\n"
+        f"sys.exit({status})\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -327,3 +336,50 @@ def test_a_dump_counts_only_with_its_end(tmp_path: Path, engine: str, content: b
     path.unlink()
     with pytest.raises(RonronError, match="there is no dump of db"):
         dump.check(LocalRunner(), "blog", "db", engine, str(path))
+
+
+def dump_of(size: int) -> str:
+    """The dump of blog's database, as restic lists a snapshot's files."""
+    path = f"{BACKUPS}/blog/db.dump"
+    return json.dumps({"message_type": "node", "path": path, "type": "file", "size": size})
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@pytest.mark.parametrize(
+    ("choice", "free", "said"),
+    [
+        (Choice(), (50, 50), "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
+        (Choice(), (61, 9), "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (Choice(frozenset()), (10, 50), "may take 10.2 GiB of disk, and storage has 10.0 GiB"),
+    ],
+)
+def test_a_restore_that_does_not_fit_is_not_begun(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: Choice,
+    free: tuple[int, int],
+    said: str,
+) -> None:
+    """60 GiB, of which 10 are a dump, that is loaded on another server."""
+    restic = answering(tmp_path, monkeypatch, 0, dump_of(10 << 30))
+    storage, worker = (
+        RecordingRunner(name, answers={"sh": f"Avail\n{count << 30}\n".encode()})
+        for name, count in zip(("storage", "worker"), free, strict=True)
+    )
+    recipe = find("ghost")
+    volumes = tuple(
+        Volume("blog", name, rule.kind, rule.uid, rule.gid, rule.mode, ())
+        for name, rule in recipe.extension.volumes.items()
+    )
+    place = {volume: storage if volume.kind == "files" else worker for volume in volumes}
+    target = Target(Protected("blog", recipe, volumes, {}, None), place)
+    held = (f"{BACKUPS}/blog", "/srv/ronron/volumes/blog/content")
+    wanted = Snapshot("a" * 64, "blog", datetime(2026, 11, 1, tzinfo=UTC), held, 60 << 30)
+    with pytest.raises(RonronError, match=f"blog: the restore {said}") as caught:
+        restore(
+            None, storage, storage, restic, wanted, target, choice, lambda: None, ignore,  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert "make room in /srv/ronron/volumes there" in str(caught.value)
+    asked = (tmp_path / "asked").read_text()
+    assert " ls " in asked
+    assert " restore " not in asked
