@@ -114,6 +114,17 @@ def test_a_check_that_failed_or_did_not_come_is_said() -> None:
     assert found(late) == {"check": "the repository was last checked 17 d ago"}
 
 
+def test_a_check_that_never_came_is_said_once_two_could_have() -> None:
+    """After a rebuild the snapshots are old, and what was kept of checks is gone."""
+    old, new = snapshot("a", ago(days=90)), snapshot("b", ago(hours=1))
+    assert "check" not in found(states.listed(State(), [old, new], NOW))
+    first = states.listed(State(), [old], ago(days=17))
+    again = states.listed(states.parse(first.model_dump_json()), [old, new], NOW)
+    assert "was never checked since" in found(again)["check"]
+    checked = again.model_copy(update={"checked": Checked(at=ago(days=1))})
+    assert "check" not in found(checked)
+
+
 def test_it_is_read_as_it_was_written_and_a_damaged_file_is_said() -> None:
     state = seen(snapshot("a", ago(hours=1)))
     assert states.parse(state.model_dump_json()) == state

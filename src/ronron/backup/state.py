@@ -66,9 +66,11 @@ class Checked(_Model):
 
 
 class State(_Model):
-    """All of it, at `at`. `skew` is by how many seconds each server's clock is ahead."""
+    """All of it, at `at`, kept since `begun`. `skew` is by how many seconds each server's clock is
+    ahead."""
 
     at: datetime | None = None
+    begun: datetime | None = None
     apps: Mapping[str, Watched] = {}
     checked: Checked | None = None
     skew: Mapping[str, float] = {}
@@ -89,6 +91,7 @@ def listed(state: State, snapshots: Sequence[Snapshot], now: datetime) -> State:
     return state.model_copy(
         update={
             "at": now,
+            "begun": state.begun or now,
             "fault": "",
             "apps": {
                 app: _listed(
