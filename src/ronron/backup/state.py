@@ -137,6 +137,13 @@ def tried(
     return state.model_copy(update={"apps": {**state.apps, app: known.model_copy(update=update)}})
 
 
+def dumps_of(state: State) -> dict[str, Mapping[str, int]]:
+    """The dumps in snapshots, with their sizes, by the snapshots' ids: of those that are known,
+    each app's two newest."""
+    two = (one for app in state.apps.values() for one in (app.newest, app.before))
+    return {one.id: one.dumps for one in two if one and (one.dumps or one.held is not None)}
+
+
 def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, datetime]) -> State:
     """`state` of the apps in `rules` alone, with what holds for them.
 
