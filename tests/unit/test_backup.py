@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sqlite3
 import stat
 import struct
 import sys
+import tarfile
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ronron.backup import archive, dump, sealed
-from ronron.backup.app import BACKUPS, Protected
+from ronron.backup.app import BACKUPS, Protected, Sent, back_up
 from ronron.backup.repository import Repository
 from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
 from ronron.backup.restore import Choice, Target, restore
@@ -28,6 +32,8 @@ from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
 from ronron.site.load import load_site
 from ronron.site.secret import Secret
+from ronron.swarm.engines import engine_of
+from swarm_api import Engine, served
 
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup: {repository: REPOSITORY}\n"
 
@@ -336,6 +342,61 @@ def test_a_dump_counts_only_with_its_end(tmp_path: Path, engine: str, content: b
     path.unlink()
     with pytest.raises(RonronError, match="there is no dump of db"):
         dump.check(LocalRunner(), "blog", "db", engine, str(path))
+
+
+STACK = {
+    "services": {
+        "web": {"image": "registry.ronron.internal:5000/ghost:6.0"},
+        "db": {"image": "registry.ronron.internal:5000/mariadb:11.8"},
+    }
+}
+CONTENT = {"app": {"recipe": "ghost"}, "stack": json.dumps(STACK), "recipe_digest": "0f1e2d3c"}
+
+
+@dataclass
+class Backup:
+    """The backup of an app `blog` whose dump has nine bytes, with a restic that says `lines`."""
+
+    restic: Restic
+    storage: RecordingRunner = field(default_factory=lambda: RecordingRunner("storage"))
+    engine: Engine = field(default_factory=Engine)
+
+    def run(self) -> Sent:
+        app = Protected("blog", find("ghost"), (DATA,), CONTENT, None)
+        with served(self.engine) as manager, engine_of(manager) as client:
+            return back_up(client, self.storage, self.restic, app, {DATA: self.storage}, ignore)
+
+    def about(self) -> dict[str, Any]:
+        """What the snapshot says of the app."""
+        (packed,) = [call.stdin for call in self.storage.calls if call.stdin]
+        with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+            member = files.extractfile("about.json")
+            assert member
+            return dict(json.load(member))
+
+
+DATA = Volume("blog", "data", "database", 999, 999, "0750", ("db",))
+MADE = json.dumps({"message_type": "summary", "snapshot_id": "a" * 64})
+
+
+@pytest.fixture
+def dumped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job of a swarm makes the dump: it is taken for made."""
+    made = dump.Dump("db", "mariadb", f"{BACKUPS}/blog/db.dump", 9)
+    monkeypatch.setattr(dump, "make", lambda *_: made)
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_a_snapshot_says_which_images_the_app_ran_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None
+) -> None:
+    backup = Backup(answering(tmp_path, monkeypatch, 0, MADE, dump_of(9)))
+    backup.engine.pullable = {STACK["services"]["web"]["image"]}
+    assert backup.run().id == "a" * 64
+    about = backup.about()
+    assert about["recipe_digest"] == "0f1e2d3c"
+    assert list(about["digests"]) == ["web"]
+    assert about["digests"]["web"].startswith("sha256:")
 
 
 def dump_of(size: int) -> str:
