@@ -11,7 +11,7 @@ import stat
 import struct
 import sys
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ronron.backup import archive, dump, sealed
-from ronron.backup.app import BACKUPS, Protected, Sent, back_up
+from ronron.backup.app import BACKUPS, Backed, Protected, Sent, back_up, seen
 from ronron.backup.repository import Repository
 from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
 from ronron.backup.restore import Choice, Target, restore
@@ -27,6 +27,7 @@ from ronron.catalog.recipe import find
 from ronron.catalog.render import Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import ignore
+from ronron.plan.backups import Failed, _seen
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
@@ -397,6 +398,67 @@ def test_a_snapshot_says_which_images_the_app_ran_with(
     assert about["recipe_digest"] == "0f1e2d3c"
     assert list(about["digests"]) == ["web"]
     assert about["digests"]["web"].startswith("sha256:")
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@pytest.mark.parametrize("listed", [[], [8]])
+def test_a_snapshot_that_does_not_hold_the_dump_whole_is_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None, listed: list[int]
+) -> None:
+    backup = Backup(answering(tmp_path, monkeypatch, 0, MADE, *map(dump_of, listed)))
+    with pytest.raises(RonronError, match="aaaaaaaa does not hold the dump of db whole"):
+        backup.run()
+
+
+def sent(id: str, app: str = "blog") -> Sent:
+    return Sent(app, id * 64, (dump.Dump("db", "mariadb", f"{BACKUPS}/{app}/db.dump", 9),), own=4)
+
+
+def listing(id: str, app: str = "blog") -> dict[str, Any]:
+    """A snapshot of ten files, as restic lists it."""
+    tags, summary = [f"app={app}"], {"total_bytes_processed": 7, "total_files_processed": 10}
+    time, paths = "2026-11-27T02:00:00.123456789Z", [f"{BACKUPS}/{app}"]
+    return {"id": id * 64, "time": time, "tags": tags, "paths": paths, "summary": summary}
+
+
+def test_a_snapshot_counts_once_the_repository_lists_it() -> None:
+    made = snapshot("b", 2)
+    there = replace(made, id="a" * 64, files=10)
+    assert seen(sent("a"), [made, there]) == Backed(there, sent("a").dumps, held=6)
+    for listed in ([], [made]):
+        with pytest.raises(RonronError, match=r"blog: .* the repository does not list it"):
+            seen(sent("a"), listed)
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_what_the_repository_does_not_list_has_failed_and_the_others_have_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = json.dumps([listing("a"), listing("c", "wiki")])
+    repo = answering(tmp_path, monkeypatch, 0, lines)
+    before = Failed("shop", RonronError("shop: the dump is empty"))
+    listed, results = _seen(repo, [sent("a"), sent("b", "wiki"), before])
+    assert listed is not None
+    assert [one.id[0] for one in listed] == ["a", "c"]
+    blog, wiki, shop = results
+    assert isinstance(blog, Backed)
+    assert (blog.snapshot.id, blog.held) == ("a" * 64, 6)
+    assert isinstance(wiki, Failed)
+    assert "does not list it" in wiki.error.message
+    assert shop is before
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_no_backup_counts_while_the_repository_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = answering(tmp_path, monkeypatch, 1, FATAL)
+    before = Failed("shop", RonronError("shop: the dump is empty"))
+    listed, (blog, shop) = _seen(repo, [sent("a"), before])
+    assert listed is None
+    assert isinstance(blog, Failed)
+    assert (blog.app, "unable to open" in blog.error.message) == ("blog", True)
+    assert shop is before
 
 
 def dump_of(size: int) -> str:
