@@ -11,6 +11,7 @@ import pytest
 
 from ronron.servers.facts import Query, facts
 from ronron.servers.local import LocalRunner
+from ronron.servers.storage.look import UNKNOWN
 from ronron.servers.storage.seen import BlockDevice, Signature
 
 
@@ -52,6 +53,15 @@ def test_a_blank_disk_holds_nothing_and_what_is_no_disk_is_not_there(
 def test_what_a_disk_holds_is_told_with_its_label(loop: str) -> None:
     run("mke2fs", "-q", "-t", "ext4", "-L", "photos", loop)
     assert seen(loop)[loop].signatures == (Signature(loop, "ext4", "photos"),)
+
+
+@pytest.mark.parametrize("place", [0, (1 << 20) - 1, (1 << 30) - (1 << 20), (1 << 30) - 1])
+def test_a_disk_with_data_of_no_known_kind_is_not_blank(loop: str, place: int) -> None:
+    """Such as raw data, or what plain dm-crypt has written."""
+    with Path(loop).open("r+b") as disk:
+        disk.seek(place)
+        disk.write(b"x")
+    assert seen(loop)[loop].signatures == (Signature(loop, UNKNOWN),)
 
 
 def test_a_disk_that_is_mounted_is_in_use(loop: str, tmp_path: Path) -> None:

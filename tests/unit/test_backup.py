@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sqlite3
 import stat
 import struct
 import sys
+import tarfile
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ronron.backup import archive, dump, sealed
+from ronron.backup.app import BACKUPS, Backed, Protected, Sent, back_up, seen
 from ronron.backup.repository import Repository
 from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
+from ronron.backup.restore import Choice, Target, restore
+from ronron.catalog.recipe import find
+from ronron.catalog.render import Volume
 from ronron.errors import OperatorError, RonronError
+from ronron.events import ignore
+from ronron.plan.backups import Failed, _seen
 from ronron.servers.local import LocalRunner
+from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
 from ronron.site.load import load_site
 from ronron.site.secret import Secret
+from ronron.swarm.engines import engine_of
+from swarm_api import Engine, served
 
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup: {repository: REPOSITORY}\n"
 
@@ -158,10 +171,13 @@ def test_a_program_ends_with_whoever_started_it() -> None:
 
 
 def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *lines: str) -> Restic:
-    """A restic that says `lines` and ends with `status`, whatever it is asked."""
+    """A restic that says `lines` and ends with `status`, whatever it is asked; the file `asked`
+    says what that was."""
     program = tmp_path / "restic"
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n"
+        f"#!{sys.executable}\nimport sys\nprint({chr(10).join(lines)!r})\n"
+        f"open({str(tmp_path / 'asked')!r}, 'a').write(' '.join(sys.argv) + chr(10))\n"
+        f"sys.exit({status})\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -327,3 +343,166 @@ def test_a_dump_counts_only_with_its_end(tmp_path: Path, engine: str, content: b
     path.unlink()
     with pytest.raises(RonronError, match="there is no dump of db"):
         dump.check(LocalRunner(), "blog", "db", engine, str(path))
+
+
+STACK = {
+    "services": {
+        "web": {"image": "registry.ronron.internal:5000/ghost:6.0"},
+        "db": {"image": "registry.ronron.internal:5000/mariadb:11.8"},
+    }
+}
+CONTENT = {"app": {"recipe": "ghost"}, "stack": json.dumps(STACK), "recipe_digest": "0f1e2d3c"}
+
+
+@dataclass
+class Backup:
+    """The backup of an app `blog` whose dump has nine bytes, with a restic that says `lines`."""
+
+    restic: Restic
+    storage: RecordingRunner = field(default_factory=lambda: RecordingRunner("storage"))
+    engine: Engine = field(default_factory=Engine)
+
+    def run(self) -> Sent:
+        app = Protected("blog", find("ghost"), (DATA,), CONTENT, None)
+        with served(self.engine) as manager, engine_of(manager) as client:
+            return back_up(client, self.storage, self.restic, app, {DATA: self.storage}, ignore)
+
+    def about(self) -> dict[str, Any]:
+        """What the snapshot says of the app."""
+        (packed,) = [call.stdin for call in self.storage.calls if call.stdin]
+        with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+            member = files.extractfile("about.json")
+            assert member
+            return dict(json.load(member))
+
+
+DATA = Volume("blog", "data", "database", 999, 999, "0750", ("db",))
+MADE = json.dumps({"message_type": "summary", "snapshot_id": "a" * 64})
+
+
+@pytest.fixture
+def dumped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job of a swarm makes the dump: it is taken for made."""
+    made = dump.Dump("db", "mariadb", f"{BACKUPS}/blog/db.dump", 9)
+    monkeypatch.setattr(dump, "make", lambda *_: made)
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_a_snapshot_says_which_images_the_app_ran_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None
+) -> None:
+    backup = Backup(answering(tmp_path, monkeypatch, 0, MADE, dump_of(9)))
+    backup.engine.pullable = {STACK["services"]["web"]["image"]}
+    assert backup.run().id == "a" * 64
+    about = backup.about()
+    assert about["recipe_digest"] == "0f1e2d3c"
+    assert list(about["digests"]) == ["web"]
+    assert about["digests"]["web"].startswith("sha256:")
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@pytest.mark.parametrize("listed", [[], [8]])
+def test_a_snapshot_that_does_not_hold_the_dump_whole_is_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None, listed: list[int]
+) -> None:
+    backup = Backup(answering(tmp_path, monkeypatch, 0, MADE, *map(dump_of, listed)))
+    with pytest.raises(RonronError, match="aaaaaaaa does not hold the dump of db whole"):
+        backup.run()
+
+
+def sent(id: str, app: str = "blog") -> Sent:
+    return Sent(app, id * 64, (dump.Dump("db", "mariadb", f"{BACKUPS}/{app}/db.dump", 9),), own=4)
+
+
+def listing(id: str, app: str = "blog") -> dict[str, Any]:
+    """A snapshot of ten files, as restic lists it."""
+    tags, summary = [f"app={app}"], {"total_bytes_processed": 7, "total_files_processed": 10}
+    time, paths = "2026-11-27T02:00:00.123456789Z", [f"{BACKUPS}/{app}"]
+    return {"id": id * 64, "time": time, "tags": tags, "paths": paths, "summary": summary}
+
+
+def test_a_snapshot_counts_once_the_repository_lists_it() -> None:
+    made = snapshot("b", 2)
+    there = replace(made, id="a" * 64, files=10)
+    assert seen(sent("a"), [made, there]) == Backed(there, sent("a").dumps, held=6)
+    for listed in ([], [made]):
+        with pytest.raises(RonronError, match=r"blog: .* the repository does not list it"):
+            seen(sent("a"), listed)
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_what_the_repository_does_not_list_has_failed_and_the_others_have_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = json.dumps([listing("a"), listing("c", "wiki")])
+    repo = answering(tmp_path, monkeypatch, 0, lines)
+    before = Failed("shop", RonronError("shop: the dump is empty"))
+    listed, results = _seen(repo, [sent("a"), sent("b", "wiki"), before])
+    assert listed is not None
+    assert [one.id[0] for one in listed] == ["a", "c"]
+    blog, wiki, shop = results
+    assert isinstance(blog, Backed)
+    assert (blog.snapshot.id, blog.held) == ("a" * 64, 6)
+    assert isinstance(wiki, Failed)
+    assert "does not list it" in wiki.error.message
+    assert shop is before
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+def test_no_backup_counts_while_the_repository_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = answering(tmp_path, monkeypatch, 1, FATAL)
+    before = Failed("shop", RonronError("shop: the dump is empty"))
+    listed, (blog, shop) = _seen(repo, [sent("a"), before])
+    assert listed is None
+    assert isinstance(blog, Failed)
+    assert (blog.app, "unable to open" in blog.error.message) == ("blog", True)
+    assert shop is before
+
+
+def dump_of(size: int) -> str:
+    """The dump of blog's database, as restic lists a snapshot's files."""
+    path = f"{BACKUPS}/blog/db.dump"
+    return json.dumps({"message_type": "node", "path": path, "type": "file", "size": size})
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@pytest.mark.parametrize(
+    ("choice", "free", "said"),
+    [
+        (Choice(), (50, 50), "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
+        (Choice(), (61, 9), "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (Choice(frozenset()), (10, 50), "may take 10.2 GiB of disk, and storage has 10.0 GiB"),
+    ],
+)
+def test_a_restore_that_does_not_fit_is_not_begun(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: Choice,
+    free: tuple[int, int],
+    said: str,
+) -> None:
+    """60 GiB, of which 10 are a dump, that is loaded on another server."""
+    restic = answering(tmp_path, monkeypatch, 0, dump_of(10 << 30))
+    storage, worker = (
+        RecordingRunner(name, answers={"sh": f"Avail\n{count << 30}\n".encode()})
+        for name, count in zip(("storage", "worker"), free, strict=True)
+    )
+    recipe = find("ghost")
+    volumes = tuple(
+        Volume("blog", name, rule.kind, rule.uid, rule.gid, rule.mode, ())
+        for name, rule in recipe.extension.volumes.items()
+    )
+    place = {volume: storage if volume.kind == "files" else worker for volume in volumes}
+    target = Target(Protected("blog", recipe, volumes, {}, None), place)
+    held = (f"{BACKUPS}/blog", "/srv/ronron/volumes/blog/content")
+    wanted = Snapshot("a" * 64, "blog", datetime(2026, 11, 1, tzinfo=UTC), held, 60 << 30)
+    with pytest.raises(RonronError, match=f"blog: the restore {said}") as caught:
+        restore(
+            None, storage, storage, restic, wanted, target, choice, lambda: None, ignore,  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert "make room in /srv/ronron/volumes there" in str(caught.value)
+    asked = (tmp_path / "asked").read_text()
+    assert " ls " in asked
+    assert " restore " not in asked

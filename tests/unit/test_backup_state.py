@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ronron.backup import state as states
 from ronron.backup.alerts import alerts
 from ronron.backup.restic import Snapshot
 from ronron.backup.state import Checked, State
+from ronron.catalog.render import VOLUMES
+from ronron.cli.backup import _rows, _snapshot
 from ronron.errors import OperatorError
 from ronron.plan.watching import compared
 from ronron.site.backup import AppBackup, Backup, Keep, rule
@@ -114,6 +117,17 @@ def test_a_check_that_failed_or_did_not_come_is_said() -> None:
     assert found(late) == {"check": "the repository was last checked 17 d ago"}
 
 
+def test_a_check_that_never_came_is_said_once_two_could_have() -> None:
+    """After a rebuild the snapshots are old, and what was kept of checks is gone."""
+    old, new = snapshot("a", ago(days=90)), snapshot("b", ago(hours=1))
+    assert "check" not in found(states.listed(State(), [old, new], NOW))
+    first = states.listed(State(), [old], ago(days=17))
+    again = states.listed(states.parse(first.model_dump_json()), [old, new], NOW)
+    assert "was never checked since" in found(again)["check"]
+    checked = again.model_copy(update={"checked": Checked(at=ago(days=1))})
+    assert "check" not in found(checked)
+
+
 def test_it_is_read_as_it_was_written_and_a_damaged_file_is_said() -> None:
     state = seen(snapshot("a", ago(hours=1)))
     assert states.parse(state.model_dump_json()) == state
@@ -125,6 +139,23 @@ def test_what_other_apps_left_is_not_told_of() -> None:
     state = states.listed(State(), [snapshot("a", ago(days=90), app="gone")], NOW)
     assert "gone" in state.apps
     assert found(states.expected(state, {"blog": DAILY}, {"blog": NOW})) == {}
+
+
+def test_a_listing_says_which_volumes_and_dumps_a_snapshot_holds() -> None:
+    """Which dumps, of the snapshots alone that the manager has seen being made."""
+    paths = ("/srv/ronron/backups/blog", "/srv/ronron/shared/blog/pages", f"{VOLUMES}/blog/content")
+    old, new = (
+        replace(snapshot(id, ago(hours=hours)), paths=paths) for id, hours in (("a", 25), ("b", 1))
+    )
+    state = states.listed(State(), [old, new], NOW)
+    state = states.tried(state, "blog", ago(hours=1), held=7, dumps={"db": 900})
+    dumps = states.dumps_of(state)
+    assert dumps == {new.id: {"db": 900}}
+    assert [row[-2:] for row in _rows([old, new], dumps, NOW)] == [
+        ("content, pages", "?"),
+        ("content, pages", "db"),
+    ]
+    assert _snapshot(old)["volumes"] == ["content", "pages"]
 
 
 def test_metrics_are_prometheus_text() -> None:

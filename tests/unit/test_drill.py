@@ -118,7 +118,7 @@ def room(memory: int, disk: int) -> Place:
     """A server with as much memory and disk to spare, in bytes."""
     answers = {
         "cat /proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {memory >> 10} kB\n".encode(),
-        "df": f"Avail\n{disk}\n".encode(),
+        "sh": f"Avail\n{disk}\n".encode(),
     }
     server = RecordingRunner(answers=answers)
     return Place(None, server, server, "storage-1")  # type: ignore[arg-type]

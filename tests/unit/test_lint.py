@@ -130,7 +130,7 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ("x-ronron/databases", None, "database-dump", "x-ronron.volumes.db"),
     (
         "x-ronron/databases/more",
-        {"volume": "data", "engine": "x", "dump": ["x"], "restore": ["x"], "service": "web"},
+        {"volume": "data", "engine": "mysql", "dump": ["x"], "restore": ["x"], "service": "web"},
         "database-dump",
         "x-ronron.databases.more.volume",
     ),

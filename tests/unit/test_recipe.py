@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ronron.backup.dump import fault
 from ronron.catalog import recipe as recipes
-from ronron.catalog.recipe import Catalog, Parameter, Recipe, Volume, find, image_folder, load
+from ronron.catalog.recipe import (
+    Catalog,
+    Engine,
+    Parameter,
+    Recipe,
+    Volume,
+    find,
+    image_folder,
+    load,
+)
 from ronron.errors import OperatorError, SiteError
 
 STACK: dict[str, Any] = {
@@ -92,6 +102,18 @@ def test_a_database_without_a_way_back_is_refused(tmp_path: Path) -> None:
     database = {"volume": "data", "engine": "mariadb", "dump": ["mariadb-dump"], "restore": []}
     (fault,) = faults(write(tmp_path / "page", extended(databases={"db": database})))
     assert "x-ronron.databases.db.restore" in fault
+
+
+def test_a_database_whose_dumps_could_not_be_looked_at_is_refused(tmp_path: Path) -> None:
+    database = {"volume": "data", "engine": "postgresql", "dump": ["a"], "restore": ["b"]}
+    (said,) = faults(write(tmp_path / "page", extended(databases={"db": database})))
+    assert "x-ronron.databases.db.engine" in said
+    assert "'postgres'" in said
+
+
+def test_the_end_of_every_engines_dumps_is_known() -> None:
+    for engine in get_args(Engine):
+        assert engine in fault(engine, 5, b"-----", b"-----")
 
 
 @pytest.mark.parametrize("mode", ["0750", "755"])

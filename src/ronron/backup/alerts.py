@@ -57,6 +57,9 @@ def _common(state: State, now: datetime) -> Iterator[tuple[Kind, str]]:
         yield "check", f"the check of {_time(state.checked.at)} failed: {state.checked.error}"
     elif state.checked and now - state.checked.at > CHECK_AFTER:
         yield "check", f"the repository was last checked {_ago(now - state.checked.at)} ago"
+    elif not state.checked and state.begun and now - state.begun > CHECK_AFTER:
+        since = f"since {_time(state.begun)}: look at the timers of the manager"
+        yield "check", f"the repository was never checked {since}"
 
 
 def _of(app: Watched, now: datetime) -> Iterator[tuple[Kind, str]]:

@@ -17,6 +17,7 @@ from ronron.backup.dump import Dump, Place
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog.recipe import Database, Recipe
 from ronron.catalog.render import VOLUMES, Volume
+from ronron.engine.build import registry_digest
 from ronron.errors import RonronError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
@@ -126,7 +127,7 @@ def back_up(
         for name, rule in databases.items()
     )
     with step(report, "back up", app.name):
-        own = _describe(storage, folder, app, dumps)
+        own = _describe(storage, folder, app, dumps, _digests(docker, app))
         made = restic.backup(app.name, app.paths)
         entries = restic.entries(made, folder) if made and dumps else ()
         there = {entry.path: entry.size for entry in entries}
@@ -158,7 +159,21 @@ def _doubts(app: Protected) -> list[str]:
     return [f"{app.name}: no dump is declared for {', '.join(left)}: not backed up"] if left else []
 
 
-def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, ...]) -> int:
+def _digests(docker: DockerClient, app: Protected) -> dict[str, str]:
+    """The digests of the images by service, of those that the site's registry tells now."""
+    services = json.loads(app.content["stack"]).get("services") or {}
+    images = {name: body["image"] for name, body in services.items()}
+    found = {name: registry_digest(docker, image, seconds=5.0) for name, image in images.items()}
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def _describe(
+    storage: Runner,
+    folder: str,
+    app: Protected,
+    dumps: tuple[Dump, ...],
+    digests: Mapping[str, str],
+) -> int:
     """Write what describes the app into the folder `about` of its backups, whole; how many files
     that folder of backups then has."""
     about = {
@@ -166,7 +181,9 @@ def _describe(storage: Runner, folder: str, app: Protected, dumps: tuple[Dump, .
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ronron": importlib.metadata.version("ronron"),
         "recipe": app.recipe.name,
+        "recipe_digest": app.content.get("recipe_digest", ""),
         "images": app.content.get("images", {}),
+        "digests": digests,
         "domain": app.content.get("domain"),
         "volumes": [
             {"name": v.name, "class": v.kind, "path": v.path, "uid": v.uid, "gid": v.gid,

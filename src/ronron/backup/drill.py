@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ronron.backup import dump, owners
 from ronron.backup.app import Protected, place_of
 from ronron.backup.restic import Restic, Snapshot, size
-from ronron.backup.restore import Choice, databases_of, held_in
+from ronron.backup.restore import Choice, databases_of, held_in, require_room
 from ronron.catalog.checks import Check, checks_of
 from ronron.catalog.render import VOLUMES, Stack
 from ronron.catalog.routing import WEB_SERVICE
@@ -93,13 +93,8 @@ def fits(place: Place, stack: Stack, snapshot: Snapshot) -> None:
             remedy="give the storage server more memory, or lower the app's limits",
         )
     place.server.run(["install", "-d", "-m", "0700", FOLDER])
-    words = place.server.run(["df", "--output=avail", "-B1", FOLDER]).text.split()
-    free, need = int(words[-1]), snapshot.size * 2 + SPARE_DISK
-    if free < need:
-        raise RonronError(
-            f"{stack.app}: a drill may take {size(need)} of disk, and {place.server.name} has "
-            f"{size(free)} to spare"
-        )
+    need = snapshot.size * 2 + SPARE_DISK
+    require_room(place.server, FOLDER, need, f"{stack.app}: a drill")
 
 
 def hold(

@@ -63,7 +63,7 @@ def fault(engine: str, size: int, head: bytes, tail: bytes) -> str:
         "redis": head.startswith(b"REDIS") and tail[-9:-8] == b"\xff",
         "sqlite": tail.rstrip().endswith(b"COMMIT;") or _pages(head) == size,
     }
-    return "" if whole.get(engine, True) else f"its end is not that of a whole {engine} dump"
+    return "" if whole[engine] else f"its end is not that of a whole {engine} dump"
 
 
 def _pages(head: bytes) -> int:

@@ -25,10 +25,11 @@ from ronron.backup import dump, journal, owners
 from ronron.backup.app import BACKUPS, Protected, place_of
 from ronron.backup.dump import Place
 from ronron.backup.journal import Journal, Swap
-from ronron.backup.restic import Restic, Snapshot
+from ronron.backup.restic import Restic, Snapshot, size
 from ronron.catalog.render import ROOTS, Volume
 from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import Report, step
+from ronron.servers.copying.copy import free
 from ronron.servers.runner import Runner
 from ronron.swarm import converge, jobs
 from ronron.swarm.volumes import require_mount
@@ -41,6 +42,8 @@ RESTORING = ".restoring"
 KEPT_DAYS = 7
 DATABASE_SECONDS = 300.0
 STOP_SECONDS = 300.0
+SPARE = 256 << 20
+"""Bytes that a restore leaves free for others, on each file system that it writes to."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def restore(
             beside = [f"{root}/{RESTORING}", f"{root}/{REPLACED}", _work(root, app.name, stamp)]
             runner.run(["install", "-d", "-m", "0700", *beside])
             cleaning.callback(_clear, runner, beside[-1])
+        for (server, root), need in _needed(restic, storage, snapshot, target, choice).items():
+            require_room(places[server, root], root, need + SPARE, f"{app.name}: the restore")
         with step(report, "fetch", f"{app.name} of {snapshot.time.astimezone():%Y-%m-%d %H:%M}"):
             restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
         files = list(_files(storage, snapshot, target, choice, work, stamp))
@@ -144,6 +149,36 @@ def restore(
 def held_in(snapshot: Snapshot) -> dict[str, str]:
     """The paths of the volumes in a snapshot, by name: wherever they were when it was made."""
     return {PurePosixPath(path).name: path for path in snapshot.paths if path.startswith(ROOTS)}
+
+
+def require_room(runner: Runner, folder: str, need: int, what: str) -> None:
+    """Raise RonronError when `need` bytes are not free at `folder`; `what` would take them."""
+    there = free(runner, folder)
+    if there < need:
+        raise RonronError(
+            f"{what} may take {size(need)} of disk, and {runner.name} has {size(there)} to spare",
+            remedy=f"make room in {folder} there; ronron storage status shows what uses it",
+        )
+
+
+def _needed(
+    restic: Restic, storage: Runner, snapshot: Snapshot, target: Target, choice: Choice
+) -> dict[tuple[str, str], int]:
+    """The bytes that a restore writes, by server and the root of its volumes.
+
+    A loaded database is taken to be as large as its dump.
+    """
+    app, own = target.app, f"{BACKUPS}/{snapshot.app}"
+    asked = [own] if choice == Choice() else list(_wanted(snapshot, choice))
+    sizes = {entry.path: entry.size for entry in restic.entries(snapshot.id, *asked)}
+    fetched = snapshot.size if choice == Choice() else sum(sizes.values())
+    needed = {(storage.name, app.files_root): fetched}
+    for name, rule in app.recipe.extension.databases.items():
+        if choice.databases is None or name in choice.databases:
+            volume = next(one for one in app.volumes if one.name == rule.volume)
+            place = (target.place[volume].name, volume.root)
+            needed[place] = needed.get(place, 0) + sizes.get(f"{own}/{name}.dump", 0)
+    return needed
 
 
 def _work(root: str, app: str, stamp: str) -> str:

@@ -66,9 +66,11 @@ class Checked(_Model):
 
 
 class State(_Model):
-    """All of it, at `at`. `skew` is by how many seconds each server's clock is ahead."""
+    """All of it, at `at`, kept since `begun`. `skew` is by how many seconds each server's clock is
+    ahead."""
 
     at: datetime | None = None
+    begun: datetime | None = None
     apps: Mapping[str, Watched] = {}
     checked: Checked | None = None
     skew: Mapping[str, float] = {}
@@ -89,6 +91,7 @@ def listed(state: State, snapshots: Sequence[Snapshot], now: datetime) -> State:
     return state.model_copy(
         update={
             "at": now,
+            "begun": state.begun or now,
             "fault": "",
             "apps": {
                 app: _listed(
@@ -132,6 +135,13 @@ def tried(
         looked = {"held": held, "dumps": dict(dumps or {})}
         update["newest"] = known.newest.model_copy(update=looked)
     return state.model_copy(update={"apps": {**state.apps, app: known.model_copy(update=update)}})
+
+
+def dumps_of(state: State) -> dict[str, Mapping[str, int]]:
+    """The dumps in snapshots, with their sizes, by the snapshots' ids: of those that are known,
+    each app's two newest."""
+    two = (one for app in state.apps.values() for one in (app.newest, app.before))
+    return {one.id: one.dumps for one in two if one and (one.dumps or one.held is not None)}
 
 
 def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, datetime]) -> State:

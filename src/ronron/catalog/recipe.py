@@ -137,6 +137,10 @@ class Volume(_Model):
         return value
 
 
+Engine = Literal["mariadb", "mysql", "postgres", "mongodb", "redis", "sqlite"]
+"""The databases whose dumps are known to be whole, or not, by their end: `backup.dump`."""
+
+
 class Database(_Model):
     """How the database of `service`, kept in `volume`, is dumped and restored: argv lists.
 
@@ -145,7 +149,7 @@ class Database(_Model):
 
     service: str = ""
     volume: str
-    engine: str
+    engine: Engine
     image: str = ""
     dump: tuple[str, ...] = Field(min_length=1)
     restore: tuple[str, ...] = Field(min_length=1)

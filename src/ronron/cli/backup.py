@@ -11,6 +11,10 @@ from ronron.cli import context, output
 from ronron.cli.export import export
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from ronron.backup.restic import Snapshot
     from ronron.site.load import LoadedSite
 
 
@@ -93,8 +97,14 @@ def _plain(backed: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def _snapshot(snapshot: Any) -> dict[str, Any]:  # noqa: ANN401
-    return {**dataclasses.asdict(snapshot), "time": snapshot.time.isoformat()}
+def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    from ronron.backup.restore import held_in
+
+    return {
+        **dataclasses.asdict(snapshot),
+        "time": snapshot.time.isoformat(),
+        "volumes": sorted(held_in(snapshot)),
+    }
 
 
 @backup.command()
@@ -184,23 +194,36 @@ backup.add_command(export)
 def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
     """List the snapshots in the repository, of all apps or of one, newest last.
 
+    With the volumes of files that each holds, and its dumps: ? where it is not known which.
     Below is what is wrong with backups; the status is 1 then.
     """
     from datetime import UTC, datetime
 
-    from ronron.backup.restic import size
     from ronron.plan import backups as domain
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
-        found, alerts = domain.survey(session, app)
+        found, dumps, alerts = domain.survey(session, app)
     if as_json:
-        output.result_json([_snapshot(one) for one in found])
+        output.result_json([{**_snapshot(one), "dumps": dumps.get(one.id)} for one in found])
         return 1 if alerts else 0
     if not found:
         output.note(f"no snapshots yet: ronron backup {app or ''}".rstrip())
-    now = datetime.now(UTC)
-    rows = [
+    if found:
+        columns = ("app", "snapshot", "time", "age", "size", "files", "volumes", "dumps")
+        output.table(columns, _rows(found, dumps, datetime.now(UTC)))
+    for alert in alerts:
+        output.note(str(alert))
+    return 1 if alerts else 0
+
+
+def _rows(
+    found: Sequence[Snapshot], dumps: Mapping[str, Mapping[str, int]], now: datetime
+) -> list[tuple[object, ...]]:
+    from ronron.backup.restic import size
+    from ronron.backup.restore import held_in
+
+    return [
         (
             one.app,
             one.short_id,
@@ -208,11 +231,8 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
             output.age((now - one.time).total_seconds()),
             size(one.size),
             one.files,
+            ", ".join(sorted(held_in(one))),
+            ", ".join(dumps[one.id]) if one.id in dumps else "?",
         )
         for one in found
     ]
-    if rows:
-        output.table(("app", "snapshot", "time", "age", "size", "files"), rows)
-    for alert in alerts:
-        output.note(str(alert))
-    return 1 if alerts else 0

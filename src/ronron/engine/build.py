@@ -132,22 +132,26 @@ def registry_has(engine: DockerClient, reference: str, *, seconds: float = 15.0)
 
     No answer within `seconds` is a no: a machine without a route out would wait for minutes.
     """
+    return bool(registry_digest(engine, reference, seconds=seconds))
+
+
+def registry_digest(engine: DockerClient, reference: str, *, seconds: float = 15.0) -> str:
+    """The digest that the image's container registry has for it; empty as `registry_has` is no."""
     from docker.errors import DockerException
     from requests import RequestException
 
-    answers: list[bool] = []
+    answers: list[str] = []
 
     def ask() -> None:
         try:
-            engine.images.get_registry_data(reference)
-            answers.append(True)
+            answers.append(str(engine.images.get_registry_data(reference).id))
         except (DockerException, RequestException):
-            answers.append(False)
+            answers.append("")
 
     asking = threading.Thread(target=ask, daemon=True, name=f"ask for {reference}")
     asking.start()
     asking.join(seconds)
-    return answers == [True]
+    return answers[0] if answers else ""
 
 
 def ensure_base(engine: DockerClient, runner: Runner, *, report: Report = ignore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -223,9 +223,9 @@ def _write(
 
 def survey(
     session: Session, app: str | None = None
-) -> tuple[tuple[Snapshot, ...], tuple[Alert, ...]]:
-    """The snapshots that the repository lists, of all apps or one, and what is wrong with backups
-    (of that one and in common)."""
+) -> tuple[tuple[Snapshot, ...], Mapping[str, Mapping[str, int]], tuple[Alert, ...]]:
+    """The snapshots that the repository lists, of all apps or one; the sizes of their dumps by the
+    ids of those where they are known; what is wrong with backups (of that one and in common)."""
     found = restic(session).snapshots()
     swarm = SwarmState()
     with suppress(RonronError), engine_of(session.manager) as engine:
@@ -235,6 +235,7 @@ def survey(
     _, alerts = watching.judged(session.loaded, swarm, seen)
     return (
         tuple(one for one in found if app in (None, one.app)),
+        states.dumps_of(seen),
         tuple(one for one in alerts if app in (None, one.app) or not one.app),
     )
 

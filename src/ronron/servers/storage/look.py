@@ -17,6 +17,10 @@ from typing import Any
 
 POOL = "ronron"
 PLACE = "/srv/ronron"
+ENDS = 1 << 20
+"""How many bytes of a disk's beginning and of its end must be zero where it has no signature."""
+
+UNKNOWN = "data of no known kind"
 
 
 def _said(*argv: str) -> str:
@@ -56,6 +60,14 @@ def _signatures(device: str) -> list[dict[str, str]]:
     return list(found.values())
 
 
+def _blank(device: str, size: int) -> bool:
+    """Whether a disk begins and ends with zeros: raw data and plain dm-crypt have no signature."""
+    with Path(device).open("rb") as file:
+        first = file.read(ENDS)
+        file.seek(max(0, size - ENDS))
+        return not (first + file.read()).strip(b"\0")
+
+
 def _system_disks() -> set[str]:
     """The disks under the system's own file systems."""
     found: set[str] = set()
@@ -72,12 +84,15 @@ def _block_device(path: str, system: set[str]) -> dict[str, Any] | None:
         if not stat.S_ISBLK(Path(device).stat().st_mode):
             return None
         size = _size(device)
+        found = _signatures(device)
+        if not found and not _blank(device, size):
+            found = [{"device": device, "type": UNKNOWN, "label": ""}]
     except OSError:
         return None
     return {
         "device": device,
         "size": size,
-        "signatures": _signatures(device),
+        "signatures": found,
         "busy": _busy(device),
         "system": device in system,
     }

@@ -23,8 +23,11 @@ BEFORE = Path("/srv/ronron.before")
 ASIDE = Path("/run/ronron-pool")
 UNIT = "srv-ronron.mount"
 UNFINISHED = ".ronron-moving"
+COMPARED = ".ronron-moved"
+"""In the pool: the copy goes on; it is whole, and the old folder is still to be put aside."""
+
 SECONDS = 60.0
-NOT_COMPARED = {"lost+found", UNFINISHED}
+NOT_COMPARED = {"lost+found", UNFINISHED, COMPARED}
 
 
 def _run(*argv: str) -> None:
@@ -100,12 +103,11 @@ def _copy() -> None:
     room = os.statvfs(ASIDE)
     if used > room.f_bavail * room.f_frsize:
         _fail(f"the pool is too small for what is in {PLACE}: nothing was moved")
-    (ASIDE / UNFINISHED).touch()
     _run("cp", "-a", "--sparse=always", f"{PLACE}/.", str(ASIDE))
     os.sync()
     if _described(PLACE) != _described(ASIDE):
         _fail(f"the copy of {PLACE} in the pool differs from it: it stays where it is")
-    (ASIDE / UNFINISHED).unlink()
+    (ASIDE / UNFINISHED).rename(ASIDE / COMPARED)
     os.sync()
 
 
@@ -121,22 +123,26 @@ def _take_in(device: str) -> None:
     ASIDE.mkdir(mode=0o700, exist_ok=True)
     _run("mount", device, str(ASIDE))
     try:
-        if (ASIDE / UNFINISHED).exists():
-            _empty()
-        elif _holds(PLACE) and _holds(ASIDE):
+        # What was copied may have been written to since.
+        again = (ASIDE / UNFINISHED).exists() or ((ASIDE / COMPARED).exists() and _holds(PLACE))
+        if _holds(PLACE) and _holds(ASIDE) and not again:
             _fail(f"{PLACE} and the pool both hold files: move one of them away")
-        if not _holds(ASIDE):
+        if _holds(PLACE) and BEFORE.exists():
+            _fail(f"{BEFORE} is there already: move it away")
+        if again or not _holds(ASIDE):
             if users := list(_users()):
                 _fail(f"{PLACE} is used by {', '.join(users)}: stop that first")
+            (ASIDE / UNFINISHED).touch()
+            _empty()
             _copy()
+        if _holds(PLACE):
+            PLACE.rename(BEFORE)
+            PLACE.mkdir(mode=0o711)
+            os.sync()
+        (ASIDE / COMPARED).unlink(missing_ok=True)
     finally:
         _run("umount", str(ASIDE))
         ASIDE.rmdir()
-    if _holds(PLACE):
-        if BEFORE.exists():
-            _fail(f"{BEFORE} is there already: move it away")
-        PLACE.rename(BEFORE)
-        PLACE.mkdir(mode=0o711)
 
 
 def _await(device: Path) -> None:
