@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,12 @@ from ronron.backup.restic import Snapshot
 from ronron.backup.restore import Choice
 from ronron.errors import RonronError
 from ronron.events import Event, State, ignore
-from ronron.plan import backups, interrupted, pending, rebuilding, restoring, watching
+from ronron.plan import apply, backups, carry, interrupted, pending, rebuilding, restoring, watching
 from ronron.plan.backups import Failed
+from ronron.plan.model import Change, Plan
 from ronron.plan.rebuilding import Rebuilt, Report, _Phases, waves
 from ronron.servers.local import LocalRunner
+from ronron.servers.provision.model import ProvisioningPlan
 from ronron.site.load import load_site
 from ronron.swarm import state
 
@@ -160,3 +163,40 @@ def test_a_rebuild_waits_no_more_for_an_app_that_was_restored_whole(
     with pytest.raises(RonronError, match="wiki: no"):
         restore("wiki", Choice())
     assert pending.waiting(session.manager) == ("wiki",)
+
+
+@pytest.fixture
+def rebuilt(
+    session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Sequence[Snapshot]], Report]:
+    """Rebuilds blog, shop and wiki from a repository; servers and swarm do what they are told."""
+    made = Plan(ProvisioningPlan(), carry=(Change("server one", "ronron", None, "1"),))
+    monkeypatch.setattr(rebuilding, "STATE", str(tmp_path))
+    monkeypatch.setattr(rebuilding, "REPORT", str(tmp_path / "report.json"))
+    monkeypatch.setattr(rebuilding, "plan", lambda _: (made, None))
+    monkeypatch.setattr(rebuilding, "_deployed", lambda _: set())
+    monkeypatch.setattr(rebuilding, "_deploy", lambda *_: None)
+    monkeypatch.setattr(rebuilding, "restore_now", lambda *_, **__: None)
+    for name in ("check", "servers"):
+        monkeypatch.setattr(apply, name, lambda *_: None)
+    for name in ("carry_out", "follow"):
+        monkeypatch.setattr(carry, name, lambda *_: None)
+
+    def run(snapshots: Sequence[Snapshot]) -> Report:
+        repository = SimpleNamespace(snapshots=lambda: snapshots)
+        monkeypatch.setattr(rebuilding, "restic", lambda _: repository)
+        return rebuilding.rebuild(session, seconds=1)
+
+    return run
+
+
+def test_a_rebuild_never_takes_a_snapshot_from_the_future(
+    rebuilt: Callable[[Sequence[Snapshot]], Report],
+) -> None:
+    now = datetime.now(UTC)
+    right = Snapshot("a" * 64, "blog", now - timedelta(hours=1), ())
+    ahead = [Snapshot("b" * 64, app, now + timedelta(days=1), ()) for app in ("blog", "wiki")]
+    report = rebuilt([right, *ahead])
+    assert {one.app: one.snapshot for one in report.apps} == {"blog": right, "shop": None}
+    (failed,) = report.failed
+    assert str(failed.error).startswith("wiki: every snapshot is from the future")

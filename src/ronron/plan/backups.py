@@ -16,9 +16,9 @@ from ronron.backup import state as states
 from ronron.backup.alerts import Alert
 from ronron.backup.app import Backed, Protected, Sent
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
-from ronron.backup.restic import Restic, Snapshot
+from ronron.backup.restic import TOLERANCE, Restic, Snapshot
 from ronron.backup.restore import tidy
-from ronron.backup.state import TOLERANCE, Checked, utcnow
+from ronron.backup.state import Checked, utcnow
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Event, step

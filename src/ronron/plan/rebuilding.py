@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from ronron.backup.restic import Snapshot
+from ronron.backup.restic import Snapshot, choose
 from ronron.backup.restore import Choice
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
@@ -97,7 +97,8 @@ def rebuild(session: Session, *, seconds: float) -> Report:
         servers = time.monotonic() - began
         apply.apps(session, bare, reality, seconds=seconds)
         platform = time.monotonic() - began - servers
-        newest = {one.app: one for one in restic(session).snapshots()}
+        snapshots = restic(session).snapshots()
+        kept = {one.app for one in snapshots}
         declared, there = session.loaded.apps, _deployed(session)
         missing = [name for name in declared if name not in there]
         coming = pending.begin(session.manager, declared, missing)
@@ -107,16 +108,17 @@ def rebuild(session: Session, *, seconds: float) -> Report:
             start, phases = time.monotonic(), _Phases(session.report)
             own = session.reporting(phases.report)
             try:
+                snapshot = choose(snapshots, name) if name in kept else None
                 _deploy(session, name, seconds)
                 phases.spent["deploy"] = time.monotonic() - start
-                if name in newest:
-                    restore_now(own, newest[name], name, Choice(), seconds=seconds)
+                if snapshot:
+                    restore_now(own, snapshot, name, Choice(), seconds=seconds)
                 else:
                     session.report(Event("rebuild", name, detail="there is no snapshot: it is new"))
             except RonronError as error:
                 return Failed(name, hidden(session, name, error))
             pending.done(session.manager, name)
-            return Rebuilt(name, newest.get(name), time.monotonic() - start, phases.spent)
+            return Rebuilt(name, snapshot, time.monotonic() - start, phases.spent)
 
         results: list[Rebuilt | Failed] = []
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
@@ -130,9 +132,9 @@ def rebuild(session: Session, *, seconds: float) -> Report:
             platform,
             time.monotonic() - began,
         )
-        kept = {"at": at.isoformat(timespec="seconds"), **report.plain()}
+        told = {"at": at.isoformat(timespec="seconds"), **report.plain()}
         session.manager.run(["install", "-d", "-m", "0700", STATE])
-        session.manager.put(REPORT, json.dumps(kept, indent=1).encode(), mode=0o600)
+        session.manager.put(REPORT, json.dumps(told, indent=1).encode(), mode=0o600)
     return report
 
 
