@@ -21,7 +21,7 @@ import pytest
 from ronron.backup import archive, dump, sealed
 from ronron.backup.app import BACKUPS, Backed, Protected, Sent, back_up, seen
 from ronron.backup.repository import Repository
-from ronron.backup.restic import NoRepository, Restic, Snapshot, choose, size
+from ronron.backup.restic import TOLERANCE, NoRepository, Restic, Snapshot, choose, size
 from ronron.backup.restore import Choice, Target, restore
 from ronron.catalog.recipe import find
 from ronron.catalog.render import Volume
@@ -222,21 +222,36 @@ def snapshot(id: str, day: int, app: str = "blog") -> Snapshot:
     return Snapshot(id * 8, app, datetime(2026, 11, day, 12, tzinfo=UTC), ())
 
 
+NOW = datetime(2026, 11, 7, tzinfo=UTC)
+
+
 def test_a_snapshot_is_chosen_by_time_or_by_id() -> None:
     known = [snapshot("a", 1), snapshot("b", 3), snapshot("c", 5), snapshot("d", 6, "wiki")]
-    assert choose(known, "blog", None) is known[2]
-    assert choose(known, "blog", "2026-11-03") is known[1]
-    assert choose(known, "blog", "2026-11-03T11:00+00:00") is known[0]
-    assert choose(known, "blog", "aaaaaaaa") is known[0]
+    assert choose(known, "blog", None, NOW) is known[2]
+    assert choose(known, "blog", "2026-11-03", NOW) is known[1]
+    assert choose(known, "blog", "2026-11-03T11:00+00:00", NOW) is known[0]
+    assert choose(known, "blog", "aaaaaaaa", NOW) is known[0]
     for at, said in (
         ("dddddddd", "has no snapshot dddddddd"),
         ("2026-10-31", "the oldest is of 2026-11-01"),
         ("yesterday", "neither a snapshot nor a time"),
     ):
         with pytest.raises(OperatorError, match=said):
-            choose(known, "blog", at)
+            choose(known, "blog", at, NOW)
     with pytest.raises(RonronError, match="shop: there is no snapshot"):
-        choose(known, "shop", None)
+        choose(known, "shop", None, NOW)
+
+
+def test_a_snapshot_from_the_future_is_chosen_by_its_id_alone() -> None:
+    """Monday's, of a clock that was two days ahead; and Tuesday's, which is right."""
+    tuesday, monday = snapshot("b", 3), snapshot("a", 4)
+    now = datetime(2026, 11, 3, 12, tzinfo=UTC) - TOLERANCE
+    assert choose([tuesday, monday], "blog", None, now) is tuesday
+    assert choose([tuesday, monday], "blog", "2026-11-04", now) is tuesday
+    assert choose([tuesday, monday], "blog", "aaaaaaaa", now) is monday
+    for at in (None, "2026-11-04"):
+        with pytest.raises(RonronError, match="every snapshot is from the future"):
+            choose([monday], "blog", at, now)
 
 
 def test_sizes_are_for_people() -> None:

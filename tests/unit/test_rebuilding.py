@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from ronron.backup.restic import Snapshot
+from ronron.backup.restore import Choice
 from ronron.errors import RonronError
-from ronron.events import Event, State
+from ronron.events import Event, State, ignore
+from ronron.plan import apply, backups, carry, interrupted, pending, rebuilding, restoring, watching
 from ronron.plan.backups import Failed
-from ronron.plan.rebuilding import PENDING, Rebuilt, Report, _Pending, _Phases, waves
-from ronron.servers.recording import RecordingRunner
+from ronron.plan.model import Change, Plan
+from ronron.plan.rebuilding import Rebuilt, Report, _Phases, waves
+from ronron.servers.local import LocalRunner
+from ronron.servers.provision.model import ProvisioningPlan
 from ronron.site.load import load_site
+from ronron.swarm import state
 
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\n"
 
@@ -65,14 +76,127 @@ def test_the_report_says_which_snapshot_each_app_runs() -> None:
     }  # fmt: skip
 
 
-def test_an_app_that_was_taken_out_meanwhile_is_not_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "ronron.yml").write_text(
-        SITE + "servers: {one: {address: 192.0.2.1, roles: [manager]}}\n"
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
+    """This machine, which knows of a rebuild that left blog and wiki."""
+    monkeypatch.setattr(pending, "PENDING", str(tmp_path / "rebuild.json"))
+    (tmp_path / "rebuild.json").write_text('["blog", "wiki"]')
+    return LocalRunner()
+
+
+@pytest.fixture
+def session(manager: LocalRunner, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A session with `manager`, without a swarm: what is asked of that is answered here."""
+    for module in (backups, rebuilding, restoring):
+        monkeypatch.setattr(module, "lock", lambda *_, **__: nullcontext())
+        monkeypatch.setattr(module, "engine_of", lambda _: nullcontext())
+        monkeypatch.setattr(module, "hidden", lambda session, name, error: error)
+    apps = {name: SimpleNamespace(priority=50) for name in ("blog", "shop", "wiki")}
+    loaded = SimpleNamespace(apps=apps, app=apps.__getitem__)
+    servers = SimpleNamespace(on_each=lambda _: None)
+    return SimpleNamespace(
+        manager=manager, loaded=loaded, servers=servers, report=ignore, reporting=lambda _: session
     )
-    (tmp_path / "apps").mkdir()
-    for name in ("blog", "wiki"):
-        (tmp_path / "apps" / f"{name}.yml").write_text("recipe: hello\n")
-    manager = RecordingRunner("one", {f"cat {PENDING}": b'["games", "wiki"]'})
-    pending = _Pending(manager, load_site(tmp_path).apps)
-    pending.begin(["blog"])
-    assert pending.apps == ("wiki", "blog")
+
+
+def test_what_waits_is_what_was_left_and_is_declared_and_what_is_missing(
+    manager: LocalRunner,
+) -> None:
+    assert pending.begin(manager, ["shop", "wiki"], ["shop"]) == ("wiki", "shop")
+    assert pending.waiting(manager) == ("shop", "wiki")
+    for name in ("wiki", "wiki", "shop"):
+        pending.done(manager, name)
+    assert pending.waiting(manager) == ()
+    assert not Path(pending.PENDING).exists()
+
+
+def test_an_app_that_waits_for_its_data_is_not_backed_up(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its snapshot would be the newest, and the next rebuild would bring back nothing."""
+    tried: list[str] = []
+    names = ("blog", "shop")
+
+    def protected(_session: Any, _swarm: Any, name: str) -> None:
+        tried.append(name)
+        raise RonronError(f"{name}: tried")
+
+    monkeypatch.setattr(backups, "restic", lambda _: SimpleNamespace(snapshots=lambda: ()))
+    monkeypatch.setattr(backups, "clear_unless_held", lambda *_: None)
+    monkeypatch.setattr(state, "observe", lambda _: None)
+    monkeypatch.setattr(watching, "deployed", lambda *_: names)
+    monkeypatch.setattr(watching, "rules", lambda *_: dict.fromkeys(names, SimpleNamespace(job="")))
+    monkeypatch.setattr(backups, "protected", protected)
+    monkeypatch.setattr(backups, "_take_back", lambda _: None)
+    monkeypatch.setattr(backups, "_keep", lambda *_: None)
+    for asked in ((), names):
+        done, failed = backups.back_up(session, asked)
+        assert done == []
+        assert [str(one.error) for one in failed] == [
+            "blog: is not backed up: it waits for its data "
+            "(ronron rebuild brings it back, or ronron restore blog)",
+            "shop: tried",
+        ]
+    assert tried == ["shop", "shop"]
+
+
+def test_a_rebuild_waits_no_more_for_an_app_that_was_restored_whole(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupted, "take_back", lambda _: None)
+    monkeypatch.setattr(restoring, "restore_now", lambda *_, **__: None)
+
+    def restore(app: str, choice: Choice) -> tuple[str, ...]:
+        taken = Snapshot("a" * 64, app, datetime(2026, 11, 27, 2, tzinfo=UTC), ())
+        restoring.restore(session, taken, "blog", choice, seconds=1)
+        return pending.waiting(session.manager)
+
+    assert restore("blog", Choice(volumes=frozenset({"files"}))) == ("blog", "wiki")
+    assert restore("blog", Choice(databases=frozenset())) == ("blog", "wiki")
+    assert restore("other", Choice()) == ("blog", "wiki")
+    assert restore("blog", Choice()) == ("wiki",)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RonronError("wiki: no")
+
+    monkeypatch.setattr(restoring, "restore_now", fails)
+    with pytest.raises(RonronError, match="wiki: no"):
+        restore("wiki", Choice())
+    assert pending.waiting(session.manager) == ("wiki",)
+
+
+@pytest.fixture
+def rebuilt(
+    session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Sequence[Snapshot]], Report]:
+    """Rebuilds blog, shop and wiki from a repository; servers and swarm do what they are told."""
+    made = Plan(ProvisioningPlan(), carry=(Change("server one", "ronron", None, "1"),))
+    monkeypatch.setattr(rebuilding, "STATE", str(tmp_path))
+    monkeypatch.setattr(rebuilding, "REPORT", str(tmp_path / "report.json"))
+    monkeypatch.setattr(rebuilding, "plan", lambda _: (made, None))
+    monkeypatch.setattr(rebuilding, "_deployed", lambda _: set())
+    monkeypatch.setattr(rebuilding, "_deploy", lambda *_: None)
+    monkeypatch.setattr(rebuilding, "restore_now", lambda *_, **__: None)
+    for name in ("check", "servers"):
+        monkeypatch.setattr(apply, name, lambda *_: None)
+    for name in ("carry_out", "follow"):
+        monkeypatch.setattr(carry, name, lambda *_: None)
+
+    def run(snapshots: Sequence[Snapshot]) -> Report:
+        repository = SimpleNamespace(snapshots=lambda: snapshots)
+        monkeypatch.setattr(rebuilding, "restic", lambda _: repository)
+        return rebuilding.rebuild(session, seconds=1)
+
+    return run
+
+
+def test_a_rebuild_never_takes_a_snapshot_from_the_future(
+    rebuilt: Callable[[Sequence[Snapshot]], Report],
+) -> None:
+    now = datetime.now(UTC)
+    right = Snapshot("a" * 64, "blog", now - timedelta(hours=1), ())
+    ahead = [Snapshot("b" * 64, app, now + timedelta(days=1), ()) for app in ("blog", "wiki")]
+    report = rebuilt([right, *ahead])
+    assert {one.app: one.snapshot for one in report.apps} == {"blog": right, "shop": None}
+    (failed,) = report.failed
+    assert str(failed.error).startswith("wiki: every snapshot is from the future")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from ronron.backup.restic import size
-from ronron.backup.state import TOLERANCE, State, Watched
+from ronron.backup.restic import TOLERANCE, size
+from ronron.backup.state import State, Watched
 
 Kind = Literal[
     "never", "missed", "failed", "empty", "shrunk", "old", "future", "check", "clock", "state"

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
 INCOMPLETE = 3
 LOCK_WAIT = "2m"
 """How long a command waits for another that holds the repository's lock."""
+
+TOLERANCE = timedelta(minutes=5)
+"""How far two clocks may differ: a snapshot that is newer than that is from the future."""
 
 
 class NoRepository(OperatorError):
@@ -274,25 +277,39 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def choose(snapshots: Sequence[Snapshot], app: str, at: str | None) -> Snapshot:
+def past(snapshots: Iterable[Snapshot], now: datetime) -> list[Snapshot]:
+    """Those that are not from the future: a clock that was wrong makes none the newest."""
+    return [one for one in snapshots if one.time <= now + TOLERANCE]
+
+
+def choose(
+    snapshots: Sequence[Snapshot], app: str, at: str | None = None, now: datetime | None = None
+) -> Snapshot:
     """The newest snapshot of `app`, or what `at` says: an id, or the latest time that it may have.
 
-    Raises RonronError when there is none, OperatorError when `at` is neither.
+    One that is from the future at `now` (the default: when this is called) is taken by its id
+    alone. Raises RonronError when there is none, OperatorError when `at` is neither.
     """
     mine = [one for one in snapshots if one.app == app]
     if not mine:
         raise RonronError(
             f"{app}: there is no snapshot", remedy="ronron backups lists what there is"
         )
-    if at is None:
-        return mine[-1]
-    if re.fullmatch(r"[0-9a-f]{8,64}", at):
+    if at is not None and re.fullmatch(r"[0-9a-f]{8,64}", at):
         found = [one for one in mine if one.id.startswith(at)]
         if not found:
             raise OperatorError(f"{app} has no snapshot {at}", remedy=f"ronron backups {app}")
         return found[-1]
-    limit = _time(at)
-    before = [one for one in mine if one.time <= limit]
+    limit = _time(at) if at is not None else None
+    counted = past(mine, now or datetime.now(UTC))
+    if not counted:
+        raise RonronError(
+            f"{app}: every snapshot is from the future",
+            remedy=f"set the clocks; ronron restore {app} --at {mine[-1].short_id} takes this one",
+        )
+    if limit is None:
+        return counted[-1]
+    before = [one for one in counted if one.time <= limit]
     if not before:
         raise OperatorError(
             f"{app} has no snapshot from before {at}: the oldest is of "

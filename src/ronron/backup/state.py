@@ -6,18 +6,15 @@ A snapshot is in it because the repository listed it, never because a job ended 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ronron.backup.restic import Snapshot
+from ronron.backup.restic import Snapshot, past
 from ronron.site.backup import Rule
 
 FOLDER = "/var/lib/ronron"
 PATH = f"{FOLDER}/backups.json"
-
-TOLERANCE = timedelta(minutes=5)
-"""How far two clocks may differ: a snapshot that is newer than that is from the future."""
 
 
 class _Model(BaseModel):
@@ -104,14 +101,14 @@ def listed(state: State, snapshots: Sequence[Snapshot], now: datetime) -> State:
 
 
 def _listed(known: Watched, snapshots: Sequence[Snapshot], now: datetime) -> Watched:
-    past = [one for one in snapshots if one.time <= now + TOLERANCE]
+    counted = past(snapshots, now)
     details = {one.id: one for one in (known.newest, known.before) if one}
-    two = [_seen(one, details.get(one.id), now) for one in past[-2:]]
+    two = [_seen(one, details.get(one.id), now) for one in counted[-2:]]
     return known.model_copy(
         update={
             "newest": two[-1] if two else None,
             "before": two[0] if len(two) == 2 else None,
-            "future": tuple(one.short_id for one in snapshots if one.time > now + TOLERANCE),
+            "future": tuple(one.short_id for one in snapshots if one not in counted),
         }
     )
 

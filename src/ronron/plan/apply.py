@@ -19,7 +19,7 @@ from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import carry, defending, fencing, gluster, platform, relocating, unlocking
+from ronron.plan import carry, defending, fencing, gluster, pending, platform, relocating, unlocking
 from ronron.plan.clearing import clear_app
 from ronron.plan.make import read_secrets, recipe_of, rendered, with_mail
 from ronron.plan.model import AppChange, Plan
@@ -315,6 +315,7 @@ def remove(session: Session, app: str, *, delete_data: bool = False) -> Done:
         if delete_data:
             swarm = state.observe(engine)
             volumes.delete(engine, session.servers, app, swarm, session.report)
+    pending.done(session.manager, app)
     return Done(app, "remove")
 
 

@@ -16,13 +16,13 @@ from ronron.backup import state as states
 from ronron.backup.alerts import Alert
 from ronron.backup.app import Backed, Protected, Sent
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
-from ronron.backup.restic import Restic, Snapshot
+from ronron.backup.restic import TOLERANCE, Restic, Snapshot
 from ronron.backup.restore import tidy
-from ronron.backup.state import TOLERANCE, Checked, utcnow
+from ronron.backup.state import Checked, utcnow
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Event, step
-from ronron.plan import interrupted, remapping, watching
+from ronron.plan import interrupted, pending, remapping, watching
 from ronron.plan.carry import HERE
 from ronron.plan.clearing import clear_unless_held
 from ronron.plan.lock import Locked, lock
@@ -116,7 +116,8 @@ def back_up(
     """Back up the apps `names`, those of the timer's `job`, or all that are deployed, three at
     once.
 
-    What restores replaced more than a week ago is deleted before. One app that fails stops no
+    What restores replaced more than a week ago is deleted before. An app whose data a rebuild has
+    still to bring back is not backed up, and fails. One app that fails stops no
     other. What was seen is kept on the manager. Raises RonronError when no app can be: no
     repository, no swarm, or another backup runs.
     """
@@ -129,11 +130,18 @@ def back_up(
         swarm = state.observe(engine)
         since = watching.deployed(loaded, swarm)
         known = watching.rules(loaded, since)
+        # After the swarm: what was deployed there by a rebuild is written down before.
+        waiting = pending.waiting(session.manager)
         chosen = names or [name for name in since if job in ("", known[name].job)]
         began = utcnow()
 
         def one(name: str) -> Sent | Failed:
             try:
+                if name in waiting:
+                    raise RonronError(
+                        f"{name}: is not backed up: it waits for its data",
+                        remedy=f"ronron rebuild brings it back, or ronron restore {name}",
+                    )
                 app = protected(session, swarm, name)
                 where = holders(session, swarm, app)
                 # A connection of its own: docker-py's are not made for several threads.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ronron.backup import drill as holding
 from ronron.backup.drill import Clock, Place
 from ronron.backup.drilled import Drilled, record
-from ronron.backup.restic import Restic, Snapshot
+from ronron.backup.restic import Restic, Snapshot, choose
 from ronron.catalog import mail
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, Stack, render
@@ -60,14 +60,14 @@ def drill(session: Session, names: Sequence[str] = (), *, seconds: float) -> tup
         done: list[Drill] = []
         try:
             repo = restic(session)
-            newest = {one.app: one for one in repo.snapshots()}
+            snapshots = repo.snapshots()
         except RonronError as error:
             now = datetime.now(UTC)
             done = [Drill(Drilled(name, now, False, error.message)) for name in chosen]
             record(session.manager, [one.found for one in done], session.loaded.apps)
             raise
         for name in chosen:
-            done.append(_one(session, engine, swarm, repo, newest.get(name), name, seconds))
+            done.append(_one(session, engine, swarm, repo, snapshots, name, seconds))
             record(session.manager, [done[-1].found], session.loaded.apps)
     return tuple(done)
 
@@ -83,16 +83,15 @@ def _one(
     engine: DockerClient,
     swarm: SwarmState,
     repo: Restic,
-    snapshot: Snapshot | None,
+    snapshots: Sequence[Snapshot],
     name: str,
     seconds: float,
 ) -> Drill:
     at, began, clock = datetime.now(UTC), time.monotonic(), Clock()
     details: tuple[str, ...] = ()
-    reason, spent = "", None
+    reason, spent, snapshot = "", None, None
     try:
-        if snapshot is None:
-            raise RonronError(f"{name}: there is no snapshot of it")
+        snapshot = choose(snapshots, name)
         _secrets_fit(session, swarm, name)
         app = protected(session, swarm, name)
         server = session.loaded.site.storage_server.name

@@ -179,7 +179,7 @@ def _instead(
         snapshots = restic(session).snapshots(app.name)
         if not snapshots:
             raise error from None
-        snapshot = choose(snapshots, app.name, None)
+        snapshot = choose(snapshots, app.name)
         return Lost(volume, name, server, gone, target, snapshot.time, snapshot)
 
 

@@ -10,33 +10,30 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any, ClassVar
 
-from ronron.backup.restic import Snapshot
+from ronron.backup.restic import Snapshot, choose
 from ronron.backup.restore import Choice
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
 from ronron.events import Event, State
 from ronron.events import Report as Told
-from ronron.plan import apply
+from ronron.plan import apply, pending
 from ronron.plan.backups import APPS_AT_ONCE, Failed, hidden, restic
 from ronron.plan.lock import lock
 from ronron.plan.restoring import restore_now
 from ronron.plan.session import Session, plan
 from ronron.servers.carry.manager import STATE
-from ronron.servers.runner import Runner
 from ronron.site.load import LoadedSite
 from ronron.swarm import state
 from ronron.swarm.engines import engine_of
 
-PENDING = "/srv/ronron/rebuild.json"
 REPORT = f"{STATE}/rebuild.json"
-"""On the manager: which apps are still to come back; and the report of the last rebuild."""
+"""On the manager: the report of the last rebuild."""
 
 
 @dataclass(frozen=True)
@@ -100,31 +97,33 @@ def rebuild(session: Session, *, seconds: float) -> Report:
         servers = time.monotonic() - began
         apply.apps(session, bare, reality, seconds=seconds)
         platform = time.monotonic() - began - servers
-        newest = {one.app: one for one in restic(session).snapshots()}
-        pending = _Pending(session.manager, session.loaded.apps)
-        pending.begin(name for name in session.loaded.apps if name not in _deployed(session))
-        left = tuple(name for name in session.loaded.apps if name not in pending.apps)
+        snapshots = restic(session).snapshots()
+        kept = {one.app for one in snapshots}
+        declared, there = session.loaded.apps, _deployed(session)
+        missing = [name for name in declared if name not in there]
+        coming = pending.begin(session.manager, declared, missing)
+        left = tuple(name for name in declared if name not in coming)
 
         def one(name: str) -> Rebuilt | Failed:
             start, phases = time.monotonic(), _Phases(session.report)
             own = session.reporting(phases.report)
             try:
+                snapshot = choose(snapshots, name) if name in kept else None
                 _deploy(session, name, seconds)
                 phases.spent["deploy"] = time.monotonic() - start
-                if name in newest:
-                    restore_now(own, newest[name], name, Choice(), seconds=seconds)
+                if snapshot:
+                    restore_now(own, snapshot, name, Choice(), seconds=seconds)
                 else:
                     session.report(Event("rebuild", name, detail="there is no snapshot: it is new"))
             except RonronError as error:
                 return Failed(name, hidden(session, name, error))
-            pending.done(name)
-            return Rebuilt(name, newest.get(name), time.monotonic() - start, phases.spent)
+            pending.done(session.manager, name)
+            return Rebuilt(name, snapshot, time.monotonic() - start, phases.spent)
 
         results: list[Rebuilt | Failed] = []
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-            for together in waves(session.loaded, pending.apps):
+            for together in waves(session.loaded, coming):
                 results += threads.map(one, together)
-        pending.end()
         report = Report(
             tuple(result for result in results if isinstance(result, Rebuilt)),
             tuple(result for result in results if isinstance(result, Failed)),
@@ -133,9 +132,9 @@ def rebuild(session: Session, *, seconds: float) -> Report:
             platform,
             time.monotonic() - began,
         )
-        kept = {"at": at.isoformat(timespec="seconds"), **report.plain()}
+        told = {"at": at.isoformat(timespec="seconds"), **report.plain()}
         session.manager.run(["install", "-d", "-m", "0700", STATE])
-        session.manager.put(REPORT, json.dumps(kept, indent=1).encode(), mode=0o600)
+        session.manager.put(REPORT, json.dumps(told, indent=1).encode(), mode=0o600)
     return report
 
 
@@ -175,38 +174,3 @@ def _deploy(session: Session, name: str, seconds: float) -> None:
     made, reality = plan(session, [name])
     for change in made.apps:
         apply.deploy(session, change, reality, seconds=seconds)
-
-
-class _Pending:
-    """The apps that are still to come back, kept in a file on the manager."""
-
-    def __init__(self, manager: Runner, declared: Collection[str]) -> None:
-        self._manager = manager
-        self._declared = declared
-        self._writing = Lock()
-        self.apps: tuple[str, ...] = ()
-        self._left: set[str] = set()
-
-    def begin(self, missing: Iterable[str]) -> None:
-        """Take what an interrupted rebuild left, and the apps that are `missing`."""
-        found = self._manager.run(["cat", PENDING], check=False)
-        before = json.loads(found.text) if found.status == 0 and found.text else []
-        # What was taken out of the site since then is not waited for.
-        declared = (name for name in before if name in self._declared)
-        self.apps = tuple(dict.fromkeys((*declared, *missing)))
-        self._left = set(self.apps)
-        self._write()
-
-    def done(self, name: str) -> None:
-        """An app is back."""
-        with self._writing:
-            self._left.discard(name)
-            self._write()
-
-    def end(self) -> None:
-        """Nothing is left to do, if so."""
-        if not self._left:
-            self._manager.run(["rm", "-f", PENDING])
-
-    def _write(self) -> None:
-        self._manager.put(PENDING, json.dumps(sorted(self._left)).encode(), mode=0o600)

@@ -8,7 +8,7 @@ from ronron.backup import restore as restoring
 from ronron.backup.restic import Snapshot
 from ronron.backup.restore import Choice, Restored, Target
 from ronron.errors import OperatorError, RonronError
-from ronron.plan import deploying, interrupted
+from ronron.plan import deploying, interrupted, pending
 from ronron.plan.apply import wait_for_answer
 from ronron.plan.backups import hidden, holders, protected, restic, stack_of, storage
 from ronron.plan.lock import lock
@@ -30,11 +30,15 @@ def restore(
 ) -> Restored:
     """Restore `snapshot` into the deployed app `name`, which may be another than the snapshot's.
 
-    Raises RonronError when it cannot be, and the app's data is then as it was.
+    A rebuild waits no more for an app that is restored whole. Raises RonronError when it cannot be,
+    and the app's data is then as it was.
     """
     with lock(session.manager, f"ronron restore {name}"):
         interrupted.take_back(session)
-        return restore_now(session, snapshot, name, choice, seconds=seconds)
+        done = restore_now(session, snapshot, name, choice, seconds=seconds)
+        if choice == Choice() and snapshot.app == name:
+            pending.done(session.manager, name)
+        return done
 
 
 def restore_now(
