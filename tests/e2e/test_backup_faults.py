@@ -1,4 +1,4 @@
-"""Redis and SQLite come back, and what goes wrong half-way: each fault leaves what was there."""
+"""Databases of each kind come back, and what goes wrong half-way: each fault leaves what was."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from e2e.cloud import REPOSITORY, Operator, configure, eventually
+from e2e.conftest import own_recipe
 from e2e.shelf import CONTENT, FOLDER, back_up, snapshots, title, upload, write
 from e2e.stores import keep, kept_words
 from ronron import lab
@@ -82,6 +83,33 @@ def test_redis_and_sqlite_come_back_as_they_were(kept: Operator, stores: str) ->
     assert kept_words(kept) == ("before", "before")
     assert kept.plan() == []
     assert kept.on(holder, "ls", "/srv/ronron/volumes/.restoring") == ""
+
+
+def psql(operator: Operator, statement: str) -> str:
+    """What the register's database answers to a statement."""
+    login = "PGPASSWORD=`cat /run/secrets/db_password` exec psql --host=db --username=register"
+    words = ("sh", "-c", f"{login} --no-psqlrc --quiet --no-align --tuples-only")
+    process = operator.start("shell", "register", "--service", "db", *words, stdin=statement)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_postgresql_comes_back_as_it_was_and_passes_its_drill(kept: Operator) -> None:
+    app = own_recipe(kept, "register")
+    kept.ronron("deploy", app, app, "--yes", "--timeout", "500")
+    psql(kept, "CREATE TABLE told (id SERIAL, words TEXT); INSERT INTO told (words) VALUES ('é')")
+    made = back_up(kept, app)
+    ((engine, size),) = [(one["engine"], one["size"]) for one in made["dumps"]]
+    assert (engine, size > 500) == ("postgres", True)
+    psql(kept, "UPDATE told SET words = 'after'; CREATE TABLE later (n INT)")
+    out, _ = kept.ronron("restore", app, "--yes", "--json")
+    assert json.loads(out)["databases"] == ["db"]
+    assert psql(kept, "SELECT id, words, to_regclass('later') IS NULL FROM told") == "1|é|t"
+    (drilled,) = json.loads(kept.ronron("drill", app, "--json")[0])
+    assert (drilled["passed"], drilled["snapshot"]) == (True, made["id"])
+    assert kept.plan() == []
+    kept.ronron("remove", app, "--delete-data", "--yes")
 
 
 def test_a_repository_that_goes_away_half_way(kept: Operator) -> None:

@@ -183,6 +183,53 @@ def test_one_app_that_fails_stops_no_other(kept: Operator, hi: dict[str, Any]) -
     assert "shelf" in err
 
 
+DAYS_OF_TWO = {
+    "2024-06-30 12:00": "shelf hi",
+    "2024-06-28 13:00": "shelf hi",
+    "2024-06-20 18:00": "shelf hi",
+    "2024-06-20 09:00": "hi",  # Not the last one of its day, as the next is not of its week.
+    "2024-06-12 10:00": "shelf hi",
+    "2024-06-10 10:00": "hi",
+    "2024-03-20 10:00": "shelf",  # The last one of its month.
+    "2024-03-10 10:00": "",
+    "2023-05-01 10:00": "",
+}
+"""When both apps were backed up, and of which of them that snapshot must stay."""
+
+
+def test_each_app_keeps_what_its_own_rule_says(kept: Operator, hi: dict[str, Any]) -> None:
+    """`shelf` and one that is removed by the site's default, `hi` by its own."""
+    repository, file = "/srv/retention", kept.folder / "apps" / "hi.yml"
+    before = file.read_text()
+    made = [(app, time) for time in DAYS_OF_TWO for app in ("shelf", "hi")]
+    # A year is counted back from an app's own newest; what is of another site is not ronron's.
+    made += [("gone", "2022-01-20 10:00"), ("gone", "2021-01-01 10:00")]
+    script = (
+        "set -e; export RESTIC_PASSWORD=$1 RESTIC_REPOSITORY=$2; add() {"
+        ' restic --quiet backup --host "$1" --tag "app=$2" --time "$3:00" /etc/hostname; }; '
+        "add other shelf '2021-01-01 10:00'; host=$3; shift 3; "
+        'while [ $# -gt 0 ]; do add "$host" "$1" "$2"; shift 2; done'
+    )
+    password = kept.ronron("secrets", "show", "backup", "password", "--reveal")[0].strip()
+    configure(kept, repository)
+    try:
+        kept.ronron("backup", "init")
+        words = (password, repository, kept.lab.name, *(word for pair in made for word in pair))
+        kept.on("manager", "sh", "-c", script, "sh", *words)
+        keep = ", ".join(f"{name}: 30d" for name in ("every", "daily", "weekly", "monthly"))
+        file.write_text(f"{before}backup: {{keep: {{{keep}}}}}\n")
+        out, _ = kept.ronron("backup", "forget", "--yes")
+        listed = json.loads(kept.start("backups", "--json").communicate(timeout=300)[0])
+    finally:
+        file.write_text(before)
+        configure(kept, REPOSITORY)
+    stay = [(app, time) for time, apps in DAYS_OF_TWO.items() for app in apps.split()]
+    stay += [("gone", "2022-01-20 10:00")]
+    assert {(one["app"], one["time"][:16].replace("T", " ")) for one in listed} == set(stay)
+    assert f"{len(made) - len(stay)} snapshots forgotten" in out
+    assert len(kept.on("manager", "ls", f"{repository}/snapshots").split()) == len(stay) + 1
+
+
 def test_locks_of_the_dead_do_not_stay_in_the_way(kept: Operator) -> None:
     password = kept.ronron("secrets", "show", "backup", "password", "--reveal")[0].strip()
     locks = ("sh", "-c", f"ls {REPOSITORY}/locks")

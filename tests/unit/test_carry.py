@@ -11,6 +11,7 @@ import tarfile
 import tomllib
 import zipfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from ronron.site.load import LoadedSite, load_site
 from ronron.site.secret import Secret
 from ronron.site.vault import Secrets, Vault, create_key
 from ronron.swarm.facts import Carried, ServerFacts, parse
+from unit.test_docs import parse as parse_command
 
 TARGET = program.Target("3.13", "x86_64")
 KEY = "ssh-ed25519 AAAA"
@@ -234,6 +236,30 @@ def test_each_schedule_has_a_timer_and_nothing_is_deleted_from_a_rest_server(
     assert found["backup-hourly"] == ("backup --job backup-hourly", "*-*-* *:00:00")
     (own,) = [name for name in found if re.fullmatch("backup-[0-9a-f]{8}", name)]
     assert found[own][1] == "Mon *-*-* 12:00"
+
+
+def test_timers_spread_their_runs_and_make_up_for_what_was_missed(loaded: LoadedSite) -> None:
+    settings = loaded.site.backup
+    assert settings
+    for schedule, seconds in (("hourly", 900), ("daily", 3600), ("weekly", 3600)):
+        backup = settings.model_copy(update={"schedule": schedule})
+        made = units(loaded.site.model_copy(update={"backup": backup}))
+        timers = {name: text.splitlines() for name, text in made.items() if "timer" in name}
+        assert ", ".join(timers) == TIMERS
+        for name, lines in timers.items():
+            spread = seconds if name == "ronron-backup.timer" else 3600
+            assert f"RandomizedDelaySec={spread}" in lines, name
+            assert "Persistent=true" in lines, name
+
+
+def test_what_the_services_run_is_a_command_that_exists(loaded: LoadedSite) -> None:
+    services = {name: text for name, text in units(loaded.site).items() if "service" in name}
+    assert "ronron-drill.service" in services
+    for name, text in services.items():
+        (line,) = re.findall(r"(?m)^ExecStart=(.*)$", text)
+        runner, words = line.replace("%%", "%").split(f" {manager.LAUNCHER} ")
+        assert find_spec(runner.split()[2]), name
+        parse_command(words.split())
 
 
 def test_a_percent_sign_is_one_to_systemd(loaded: LoadedSite) -> None:
