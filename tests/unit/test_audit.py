@@ -57,11 +57,22 @@ DECLARED = (
 
 
 def test_ports_that_are_declared_for_strangers_are_no_finding() -> None:
-    assert not list(ports.findings("a", [("tcp", 22), ("tcp", 443)], DECLARED))
+    assert not list(ports.findings("a", [("tcp", 22), ("tcp", 443)], DECLARED, "192.0.2.7"))
+
+
+@pytest.mark.parametrize("auditor", ["203.0.113.9", "2001:db8::9", "::ffff:203.0.113.9", ""])
+def test_a_port_for_some_addresses_must_not_answer_others(auditor: str) -> None:
+    declared = (*DECLARED, Port("tcp", 5432, "192.0.2.0/24"))
+    found = list(ports.findings("a", [("tcp", 22), ("tcp", 5432)], declared, auditor))
+    assert ids(found) == {"port-for-others-open": "high", "database-open": "critical"}
+    assert "declared for the site's servers, 192.0.2.7 alone (a test)" in found[0].evidence
+    assert "declared for 192.0.2.0/24 alone (a test)" in found[1].evidence
+    for inside_of in ("192.0.2.7", "::ffff:192.0.2.7"):
+        assert not list(ports.findings("a", [("tcp", 22), ("tcp", 5432)], declared, inside_of))
 
 
 def test_a_port_for_the_servers_alone_must_not_answer_strangers() -> None:
-    found = list(ports.findings("a", [("tcp", 5000), ("udp", 7946)], DECLARED))
+    found = list(ports.findings("a", [("tcp", 5000), ("udp", 7946)], DECLARED, "192.0.2.7"))
     assert ids(found) == {"registry-open": "high", "swarm-open": "high"}
     assert "declared for the site's servers alone (a test)" in found[0].evidence
 
@@ -78,7 +89,7 @@ def test_a_port_for_the_servers_alone_must_not_answer_strangers() -> None:
     ],
 )
 def test_what_was_not_declared_is_named(protocol: Any, port: int, name: str, severity: str) -> None:
-    found = list(ports.findings("a", [(protocol, port)], DECLARED))
+    found = list(ports.findings("a", [(protocol, port)], DECLARED, "192.0.2.7"))
     assert ids(found) == {name: severity}
     assert found[0].where == "server a"
     assert f"{protocol}/{port}" in found[0].evidence
@@ -119,9 +130,9 @@ def test_a_udp_port_is_open_when_it_answers() -> None:
 
 
 def test_an_address_that_cannot_be_reached_is_known() -> None:
-    assert scan.has_route("127.0.0.1")
+    assert scan.own_address("127.0.0.1") == "127.0.0.1"
     # A broadcast is not allowed to an ordinary socket: the kernel refuses at once.
-    assert not scan.has_route("255.255.255.255")
+    assert not scan.own_address("255.255.255.255")
 
 
 def test_a_computer_without_ipv6_has_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +140,7 @@ def test_a_computer_without_ipv6_has_no_way_to_it(monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(socket, "socket", refused)
-    assert not scan.has_route("2001:db8::1")
+    assert not scan.own_address("2001:db8::1")
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,12 +15,13 @@ from ronron.audit.names import addresses
 from ronron.catalog import guards
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, domain_of
-from ronron.errors import RonronError
+from ronron.errors import RonronError, ServerError
 from ronron.events import step
 from ronron.plan import platform
 from ronron.plan.apply import proxy_address
 from ronron.plan.make import recipe_of
 from ronron.plan.session import Session
+from ronron.servers.defend import facts
 from ronron.servers.names import lookup
 from ronron.servers.runner import Runner
 from ronron.site.models import App
@@ -78,14 +80,23 @@ def _outside(
         def ports_of(name: str = name, address: str = server.address) -> Iterator[Finding]:
             with step(report, "ports, from outside", name):
                 wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
-                answered: set[tuple[Literal["tcp", "udp"], int]] = set()
+                client = ""
+                with suppress(ServerError):
+                    client = _client(session.servers[name])
+                found: dict[Finding, None] = {}
                 for target in addresses(address, loaded.site.resolver):
-                    if not scan.has_route(target):
+                    own = scan.own_address(target)
+                    if not own:
                         skipped.append(f"server {name}: this computer has no way to {target}")
                         continue
+                    answered: set[tuple[Literal["tcp", "udp"], int]] = set()
                     answered |= {("tcp", it) for it in scan.tcp(target, wanted, at_once=at_once)}
                     answered |= {("udp", it) for it in scan.udp(target)}
-                return iter(list(ports.findings(name, answered, declared[name])))
+                    # An SSH session has one kind of address; for the other this computer's counts.
+                    auditor = client if (":" in client) == (":" in target) else own
+                    judged = ports.findings(name, answered, declared[name], auditor)
+                    found |= dict.fromkeys(judged)
+                return iter(found)
 
         def ssh_of(
             name: str = name, address: str = server.address, port: int = port
@@ -103,6 +114,12 @@ def _outside(
             return iter(list(_domain(session, app, recipe, skipped)))
 
         yield domain_of_app, f"app {app.name}: its domain"
+
+
+def _client(runner: Runner) -> str:
+    """The address that a server sees this computer at. Raises ServerError."""
+    program = f"{facts.program()}\nprint(look_at_defence()['client'])\n"
+    return runner.run(["python3", "-"], stdin=program.encode()).text.strip()
 
 
 def _with_domains(session: Session) -> Iterator[tuple[App, Recipe]]:
