@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -39,8 +38,13 @@ class Scope:
     deep: bool = False
 
 
+Work = tuple[Callable[[], Iterable[Finding]], str]
+"""A look, and what it is at."""
+
+
 def audit(session: Session, scope: Scope) -> Audit:
-    """Look at the whole site. What cannot be looked at is named in the result.
+    """Look at the whole site. What cannot be looked at is named in the result; a server of which
+    nothing is known is a finding.
 
     Raises OperatorError when no server is declared.
     """
@@ -48,43 +52,62 @@ def audit(session: Session, scope: Scope) -> Audit:
     site.manager  # noqa: B018 - raises where no server is declared
     found: list[Finding] = []
     skipped: list[str] = []
+    unseen: dict[str, ServerError] = {}
 
-    def add(work: Callable[[], Iterator[Finding] | None], what: str) -> None:
+    def add(work: Callable[[], Iterable[Finding]], what: str) -> None:
         try:
-            found.extend(work() or ())
+            found.extend(work())
+        except ServerError as error:
+            unseen.setdefault(error.server, error)
         except RonronError as error:
             skipped.append(f"{what}: {error}")
 
     # An operator's first question is what strangers see: each look is a thread's.
-    works: list[tuple[Callable[[], Iterator[Finding]], str]] = []
+    works: list[Work] = []
     if scope.outside:
-        works += _outside(session, scope, skipped)
+        works += _outside(session, scope, skipped, unseen)
     if scope.inside:
         works += _inside(session, scope, skipped)
     with ThreadPoolExecutor(max(1, min(32, len(works)))) as threads:
         for one in [threads.submit(add, work, what) for work, what in works]:
             one.result()
     accepted = site.audit.accept
-    return settle(found, accepted, datetime.now(UTC).date(), sorted(set(skipped)))
+    return settle(
+        [*found, *map(_unseen, unseen.values())],
+        accepted,
+        datetime.now(UTC).date(),
+        sorted(set(skipped)),
+    )
+
+
+def _unseen(error: ServerError) -> Finding:
+    what = "it could not be looked at: nobody knows what is open there"
+    remedy = error.remedy or f"ronron server check {error.server}"
+    return Finding("server-unseen", "high", f"server {error.server}", what, error.message, remedy)
 
 
 def _outside(
-    session: Session, scope: Scope, skipped: list[str]
-) -> Iterator[tuple[Callable[[], Iterator[Finding]], str]]:
+    session: Session, scope: Scope, skipped: list[str], unseen: dict[str, ServerError]
+) -> Iterator[Work]:
     loaded, report = session.loaded, session.report
     declared = declared_ports(loaded.site, loaded.apps)
     at_once = scan.connections_at_once(len(declared))
     for server in loaded.site.servers.values():
         name, port = server.name, server.port
 
-        def ports_of(name: str = name, address: str = server.address) -> Iterator[Finding]:
+        def ports_of(
+            name: str = name, address: str = server.address, port: int = port
+        ) -> Iterable[Finding]:
+            problem, client = None, ""
+            found: dict[Finding, None] = {}
+            admitted = []
             with step(report, "ports, from outside", name):
-                wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
-                client = ""
-                with suppress(ServerError):
+                try:
                     client = _client(session.servers[name])
-                found: dict[Finding, None] = {}
-                for target in addresses(address, loaded.site.resolver):
+                except ServerError as error:
+                    problem = error
+                wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
+                for target in _addresses(name, address, loaded.site.resolver):
                     own = scan.own_address(target)
                     if not own:
                         skipped.append(f"server {name}: this computer has no way to {target}")
@@ -93,10 +116,17 @@ def _outside(
                     answered |= {("tcp", it) for it in scan.tcp(target, wanted, at_once=at_once)}
                     answered |= {("udp", it) for it in scan.udp(target)}
                     # An SSH session has one kind of address; for the other this computer's counts.
-                    auditor = client if (":" in client) == (":" in target) else own
+                    auditor = client if (":" in client) == (":" in target) and client else own
                     judged = ports.findings(name, answered, declared[name], auditor)
                     found |= dict.fromkeys(judged)
-                return iter(found)
+                    ssh = (one for one in declared[name] if one.covers("tcp", port))
+                    admitted.append(any(ports.admits(one.sources, auditor) for one in ssh))
+            # Where SSH is closed to strangers it is right that it does not answer them.
+            if problem and (any(admitted) or not admitted):
+                unseen.setdefault(name, problem)
+            elif problem:
+                skipped.append(f"server {name}: whether it is itself: {problem}")
+            return found
 
         def ssh_of(
             name: str = name, address: str = server.address, port: int = port
@@ -114,6 +144,14 @@ def _outside(
             return iter(list(_domain(session, app, recipe, skipped)))
 
         yield domain_of_app, f"app {app.name}: its domain"
+
+
+def _addresses(name: str, address: str, resolver: str | None) -> tuple[str, ...]:
+    """All addresses of a server. Raises ServerError."""
+    try:
+        return addresses(address, resolver)
+    except RonronError as error:
+        raise ServerError(name, error.message, remedy=error.remedy) from error
 
 
 def _client(runner: Runner) -> str:
@@ -149,9 +187,7 @@ def _domain(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> I
     yield from web.findings(seen, guards.headers(described, app), reason, datetime.now(UTC))
 
 
-def _inside(
-    session: Session, scope: Scope, skipped: list[str]
-) -> Iterator[tuple[Callable[[], Iterator[Finding]], str]]:
+def _inside(session: Session, scope: Scope, skipped: list[str]) -> Iterator[Work]:
     explained = dict(_explained(session))
     days = session.loaded.site.audit.image_days
     for name, runner in session.servers.items():

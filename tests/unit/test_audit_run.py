@@ -1,0 +1,96 @@
+"""The audit as a whole, of servers on this computer that answer as they are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ronron.audit.model import Audit, Finding
+from ronron.audit.run import Scope, audit
+from ronron.errors import ServerError
+from ronron.events import ignore
+from ronron.plan.session import session_over
+from ronron.servers.connections import Connections
+from ronron.servers.recording import Answer, RecordingRunner
+from ronron.site.load import load_site
+
+DATA = Path(__file__).parent / "audit"
+OUTSIDE = Scope(inside=False, every_port=False)
+INSIDE = Scope(outside=False)
+SITE = """\
+name: cats
+domain: example.org
+contact: cat@example.org
+servers: {master: {roles: [manager], address: 127.0.0.1}}
+"""
+
+
+def server(client: str = "127.0.0.1", **seen: Any) -> RecordingRunner:
+    """A server that sees the auditor at `client`, and has inside what a lab's manager has."""
+    inside = {**json.loads((DATA / "manager.json").read_text()), "containers": [], **seen}
+
+    def answer(argv: Sequence[str], _: bytes | None) -> bytes:
+        return client.encode() if argv[-1] == "-" else json.dumps(inside).encode()
+
+    return RecordingRunner("master", {"python3": answer})
+
+
+class Down(RecordingRunner):
+    """A server that is not reached."""
+
+    def run(self, *_: object, **__: object) -> Any:
+        raise ServerError(self.name, "no answer", remedy="look after it")
+
+
+def audited(
+    folder: Path, runner: RecordingRunner, scope: Scope, site: str = SITE
+) -> tuple[dict[str, Finding], Audit]:
+    """The findings of the site by id, and the whole audit."""
+    (folder / "ronron.yml").write_text(site)
+    servers = Connections({"master": runner})  # type: ignore[dict-item]
+    done = audit(session_over(servers, load_site(folder), ignore), scope)
+    return {one.id: one for one in done.open}, done
+
+
+@pytest.mark.parametrize("scope", [OUTSIDE, INSIDE, dataclasses.replace(OUTSIDE, inside=True)])
+def test_a_server_that_cannot_be_looked_at_is_a_finding(tmp_path: Path, scope: Scope) -> None:
+    found, done = audited(tmp_path, Down("master"), scope)
+    unseen = [one for one in done.open if one.id == "server-unseen"]
+    assert len(unseen) == 1
+    assert found["server-unseen"] == Finding(
+        "server-unseen",
+        "high",
+        "server master",
+        "it could not be looked at: nobody knows what is open there",
+        "master: no answer",
+        "look after it",
+    )
+    assert done.failed("medium")
+
+
+def test_a_program_that_fails_on_a_server_is_a_finding(tmp_path: Path) -> None:
+    runner = RecordingRunner("master", {"python3": Answer(status=1, stderr=b"no disk\n")})
+    assert "server-unseen" in audited(tmp_path, runner, INSIDE)[0]
+
+
+def test_a_server_without_an_address_is_a_finding(tmp_path: Path) -> None:
+    site = SITE.replace("127.0.0.1", "nowhere.invalid")
+    found, _ = audited(tmp_path, server(), OUTSIDE, site)
+    assert "nowhere.invalid" in found["server-unseen"].evidence
+
+
+def test_a_stranger_whom_ssh_does_not_let_in_may_audit_from_outside(tmp_path: Path) -> None:
+    site = SITE + "firewall: {ssh_from: [192.0.2.7]}\n"
+    found, done = audited(tmp_path, Down("master"), OUTSIDE, site)
+    assert "server-unseen" not in found
+    assert any("whether it is itself: master: no answer" in one for one in done.skipped)
+
+
+def test_a_server_that_answers_from_inside_is_seen(tmp_path: Path) -> None:
+    found, done = audited(tmp_path, server(), INSIDE)
+    assert (found, done.skipped) == ({}, ())
