@@ -368,6 +368,22 @@ def program_of(folder: Path) -> dict[str, Any]:
     return names
 
 
+def test_the_program_reads_where_udp_is_listened_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (
+        'UNCONN 0 0 192.0.2.7:5353 0.0.0.0:* users:(("avahi-daemon",pid=7,fd=12))',
+        'UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=8,fd=13))',
+        "UNCONN 0 0 [::1]:323 [::]:*",
+        "UNCONN 0 0 *:4789 *:*",
+    )
+    program = tmp_path / "ss"
+    program.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert program_of(tmp_path)["_udp"]() == {(5353, "192.0.2.7", "avahi-daemon"), (4789, "*", "")}
+
+
 def test_a_containers_packages_are_no_options_of_programs_here(tmp_path: Path) -> None:
     blocks = (("libc6", "2.41-12"), ("-oDir::Bin::dpkg=/evil", "1"), ("tar", "--root=/evil"))
     text = "\n".join(

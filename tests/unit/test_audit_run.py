@@ -94,3 +94,23 @@ def test_a_stranger_whom_ssh_does_not_let_in_may_audit_from_outside(tmp_path: Pa
 def test_a_server_that_answers_from_inside_is_seen(tmp_path: Path) -> None:
     found, done = audited(tmp_path, server(), INSIDE)
     assert (found, done.skipped) == ({}, ())
+
+
+@pytest.mark.parametrize(("firewall", "severity"), [("true", "low"), ("false", "medium")])
+def test_what_listens_on_udp_and_is_not_declared_is_a_finding(
+    tmp_path: Path, firewall: str, severity: str
+) -> None:
+    udp = [
+        (68, "192.0.2.7%eth0", "systemd-network"),
+        (4789, "*", ""),
+        (5353, "192.0.2.7", "avahi-daemon"),
+        (5353, "[::]", "avahi-daemon"),
+        (51820, "*", ""),
+    ]
+    ports = "ports: [{port: 51820, protocol: udp, why: WireGuard}]"
+    site = f"{SITE}firewall: {{enabled: {firewall}, {ports}}}\n"
+    found, _ = audited(tmp_path, server(udp=udp), INSIDE, site)
+    assert {name: one.severity for name, one in found.items()} == {"udp-undeclared-5353": severity}
+    (one,) = found.values()
+    assert one.where == "server master"
+    assert one.evidence == "avahi-daemon on 192.0.2.7, avahi-daemon on [::]"

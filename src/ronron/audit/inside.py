@@ -87,7 +87,8 @@ class DockerBench:
 @dataclass(frozen=True)
 class Inside:
     """A server from inside. `lists_age` is the age of its package lists in seconds, negative when
-    there are none, `search_ended` the folder where the search for secrets was given up."""
+    there are none, `search_ended` the folder where the search for secrets was given up, `udp` where
+    programs listen: port, address, and program."""
 
     clock: float
     secrets: tuple[Readable, ...]
@@ -98,6 +99,7 @@ class Inside:
     lists_age: float
     reboot: bool
     docker_listens: tuple[str, ...]
+    udp: tuple[tuple[int, str, str], ...]
     lynis: Lynis | None
     docker_bench: DockerBench | None
 
@@ -127,6 +129,7 @@ def parse(text: str) -> Inside:
         lists_age=data["lists_age"],
         reboot=data["reboot"],
         docker_listens=tuple(data["docker_listens"]),
+        udp=tuple((port, address, program) for port, address, program in data["udp"]),
         lynis=Lynis(**{**lynis, "warnings": tuple(lynis["warnings"])}) if lynis else None,
         docker_bench=_docker_bench(bench) if bench else None,
     )

@@ -303,7 +303,20 @@ def _docker_listens() -> list[str]:
     return [host for host in hosts if "tcp://" in host]
 
 
+def _udp() -> set[tuple[int, str, str]]:
+    """Where programs listen on UDP: port, address and program, those of this server alone left
+    out. The kernel's own have no program."""
+    found = set()
+    for line in _output("ss", "-Hlunp").splitlines():
+        address, _, port = line.split()[3].rpartition(":")
+        if not address.startswith(("127.", "[::1]", "[::ffff:127.")):
+            program = re.search(r'\(\("([^"]+)"', line)
+            found.add((int(port), address, program.group(1) if program else ""))
+    return found
+
+
 def _look(query: dict[str, Any]) -> dict[str, Any]:
+    udp = _udp()
     containers = _containers()
     _candidates(containers)
     secrets, ended = _secrets()
@@ -316,6 +329,8 @@ def _look(query: dict[str, Any]) -> dict[str, Any]:
         "lists_age": _lists_age(),
         "reboot": Path("/run/reboot-required").exists(),
         "docker_listens": _docker_listens(),
+        # Who asks waits for the answer on a port too, but not for as long as this takes.
+        "udp": sorted(udp & _udp()),
         "lynis": _lynis(bool(query.get("deep"))),
         "docker_bench": _docker_bench() if query.get("deep") else None,
     }

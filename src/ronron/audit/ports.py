@@ -51,6 +51,10 @@ class Declared(Protocol):
         """Whether it is that port."""
 
 
+_CLIENTS = (68, 546)
+"""UDP ports on which a server waits for its own address: DHCP."""
+
+
 def admits(sources: Iterable[str], auditor: str) -> bool:
     """Whether a port that is open to `sources` is open to a stranger with the address `auditor`,
     which is empty where it is not known."""
@@ -93,3 +97,29 @@ def findings(
             )
         title = f"strangers reach {what} on port {port}"
         yield Finding(name, severity, where, title, evidence, remedy)
+
+
+def listening(
+    server: str,
+    udp: Iterable[tuple[int, str, str]],
+    declared: Iterable[Declared],
+    *,
+    firewall: bool,
+) -> Iterator[Finding]:
+    """What listens on UDP on `server` (port, address, program) and is not declared. Most programs
+    stay silent to a scan; behind a `firewall` nobody reaches them."""
+    known = tuple(declared)
+    where = f"server {server}"
+    found: dict[int, list[str]] = {}
+    for port, address, program in udp:
+        if port not in _CLIENTS and not any(one.covers("udp", port) for one in known):
+            found.setdefault(port, []).append(f"{program or 'the kernel'} on {address}")
+    for port, evidence in sorted(found.items()):
+        behind = (
+            "the firewall alone keeps strangers from it" if firewall else "nothing is before it"
+        )
+        what = f"something listens on UDP port {port}, which is not declared: {behind}"
+        remedy = "stop it, let it listen on 127.0.0.1, or declare its port under firewall.ports"
+        severity: Severity = "low" if firewall else "medium"
+        # By its number, so that one port is accepted and the others are not.
+        yield Finding(f"udp-undeclared-{port}", severity, where, what, ", ".join(evidence), remedy)

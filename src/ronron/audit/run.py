@@ -189,16 +189,21 @@ def _domain(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> I
 
 def _inside(session: Session, scope: Scope, skipped: list[str]) -> Iterator[Work]:
     explained = dict(_explained(session))
-    days = session.loaded.site.audit.image_days
+    loaded = session.loaded
+    site, declared = loaded.site, declared_ports(loaded.site, loaded.apps)
     for name, runner in session.servers.items():
 
-        def look(name: str = name, runner: Runner = runner) -> Iterator[Finding]:
+        def look(name: str = name, runner: Runner = runner) -> Iterable[Finding]:
             with step(session.report, "from inside", name):
                 seen = inside.look(runner, deep=scope.deep)
             if seen.docker_bench and seen.docker_bench.problem:
                 problem = seen.docker_bench.problem
                 skipped.append(f"server {name}: docker-bench-security: {problem}")
-            return iter(list(inside.findings(name, seen, explained, days)))
+            firewall = site.firewall.enabled
+            return [
+                *inside.findings(name, seen, explained, site.audit.image_days),
+                *ports.listening(name, seen.udp, declared[name], firewall=firewall),
+            ]
 
         yield look, f"server {name}: from inside"
 
