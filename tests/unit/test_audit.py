@@ -384,6 +384,21 @@ def test_the_program_reads_where_udp_is_listened_on(
     assert program_of(tmp_path)["_udp"]() == {(5353, "192.0.2.7", "avahi-daemon"), (4789, "*", "")}
 
 
+def test_the_program_asks_sshd_of_each_user(tmp_path: Path) -> None:
+    names = program_of(tmp_path)
+    asked = []
+
+    def output(*argv: str) -> str:
+        asked.append(argv)
+        return "port 22\npermitrootlogin no\npasswordauthentication yes\nsubsystem sftp x y\n"
+
+    names["_output"] = output
+    told = {"permitrootlogin": "no", "passwordauthentication": "yes"}
+    assert names["_sshd"](["root", "cat"]) == {"root": told, "cat": told}
+    assert [argv[:3] for argv in asked] == [("/usr/sbin/sshd", "-T", "-C")] * 2
+    assert asked[1][3].startswith("user=cat,host=")
+
+
 def test_a_containers_packages_are_no_options_of_programs_here(tmp_path: Path) -> None:
     blocks = (("libc6", "2.41-12"), ("-oDir::Bin::dpkg=/evil", "1"), ("tar", "--root=/evil"))
     text = "\n".join(

@@ -114,3 +114,40 @@ def test_what_listens_on_udp_and_is_not_declared_is_a_finding(
     (one,) = found.values()
     assert one.where == "server master"
     assert one.evidence == "avahi-daemon on 192.0.2.7, avahi-daemon on [::]"
+
+
+def granted(passwords: str, root: str) -> dict[str, dict[str, str]]:
+    """What sshd says of root and another user."""
+    both = {"passwordauthentication": passwords, "kbdinteractiveauthentication": "no"}
+    return {user: {**both, "permitrootlogin": root} for user in ("root", "cat")}
+
+
+@pytest.mark.parametrize(
+    ("hardened", "passwords", "root", "found"),
+    [
+        ("true", "no", "without-password", set()),
+        ("true", "yes", "without-password", {"ssh-passwords"}),
+        ("true", "no", "yes", {"ssh-differs"}),
+        ("true", "yes", "yes", {"ssh-passwords", "ssh-differs"}),
+        ("false", "no", "yes", set()),
+        ("false", "yes", "yes", {"ssh-passwords"}),
+    ],
+)
+def test_what_sshd_itself_says_of_passwords_is_judged(
+    tmp_path: Path, hardened: str, passwords: str, root: str, found: set[str]
+) -> None:
+    site = f"{SITE}hardening: {{ssh: {hardened}, ssh_users: [cat]}}\n"
+    told = granted(passwords, root)
+    said, done = audited(tmp_path, server(sshd=told), INSIDE, site)
+    assert {name: one.severity for name, one in said.items()} == dict.fromkeys(found, "high")
+    assert done.skipped == ()
+    if passwords == "yes":
+        assert "passwordauthentication yes for cat" in said["ssh-passwords"].evidence
+
+
+def test_an_sshd_that_says_nothing_is_told(tmp_path: Path) -> None:
+    found, done = audited(tmp_path, server(sshd={"root": {}}), INSIDE)
+    assert (found, done.skipped) == (
+        {},
+        ("server master: whom SSH lets in: sshd -T says nothing",),
+    )

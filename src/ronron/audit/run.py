@@ -195,14 +195,19 @@ def _inside(session: Session, scope: Scope, skipped: list[str]) -> Iterator[Work
 
         def look(name: str = name, runner: Runner = runner) -> Iterable[Finding]:
             with step(session.report, "from inside", name):
-                seen = inside.look(runner, deep=scope.deep)
+                users = (site.server(name).user, *site.hardening.ssh_users)
+                asked = tuple(dict.fromkeys((*users, "root")))
+                seen = inside.look(runner, asked, deep=scope.deep)
             if seen.docker_bench and seen.docker_bench.problem:
                 problem = seen.docker_bench.problem
                 skipped.append(f"server {name}: docker-bench-security: {problem}")
+            if not all(seen.sshd.get(user) for user in asked):
+                skipped.append(f"server {name}: whom SSH lets in: sshd -T says nothing")
             firewall = site.firewall.enabled
             return [
                 *inside.findings(name, seen, explained, site.audit.image_days),
                 *ports.listening(name, seen.udp, declared[name], firewall=firewall),
+                *sshd.logins(name, seen.sshd, users, hardened=site.hardening.ssh),
             ]
 
         yield look, f"server {name}: from inside"
