@@ -256,6 +256,15 @@ def test_a_domain_that_is_judged() -> None:
     assert judged(GOOD, **{"Content-Security-Policy": "x"}) == {"header-missing": "medium"}
 
 
+def test_a_domain_for_some_clients_alone_is_not_judged_by_what_the_proxy_says() -> None:
+    seen = replace(GOOD, status=404, headers={}, old=("TLSv1",))
+    found = ids(web.findings(seen, HEADERS, None, NOW, narrow=True))
+    assert found == {"tls-old": "high"}
+    assert "header-missing" in ids(web.findings(seen, HEADERS, None, NOW))
+    answered = replace(seen, status=200)
+    assert "header-missing" in ids(web.findings(answered, HEADERS, None, NOW, narrow=True))
+
+
 def test_a_header_that_is_left_to_the_app_with_a_reason_is_told_and_no_more() -> None:
     headers = {name: it for name, it in GOOD.headers.items() if name != "x-frame-options"}
     wanted = {name: it for name, it in HEADERS.items() if name != "X-Frame-Options"}

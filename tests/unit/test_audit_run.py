@@ -19,6 +19,7 @@ from ronron.servers.connections import Connections
 from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.load import load_site
 
+STACKS = Path(__file__).parent.parent / "stacks"
 DATA = Path(__file__).parent / "audit"
 OUTSIDE = Scope(inside=False, every_port=False)
 INSIDE = Scope(outside=False)
@@ -151,3 +152,22 @@ def test_an_sshd_that_says_nothing_is_told(tmp_path: Path) -> None:
         {},
         ("server master: whom SSH lets in: sshd -T says nothing",),
     )
+
+
+@pytest.mark.parametrize(
+    ("stack", "hosts"),
+    [
+        ("extra-domain", {"app.example.org", "admin.example.org"}),
+        ("traefik2-hosts", {"www.example.org", "example.org"}),
+    ],
+)
+def test_every_host_of_a_plain_stack_file_is_looked_at(
+    tmp_path: Path, stack: str, hosts: set[str]
+) -> None:
+    """Nothing listens for HTTPS at the server's address: each host is told for that."""
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "stack.yml").write_text((STACKS / f"{stack}.yml").read_text())
+    domain = next(host for host in hosts if host.startswith(("app.", "www.")))
+    (tmp_path / "apps/app.yml").write_text(f"stack: stack.yml\ndomain: {domain}\n")
+    _, done = audited(tmp_path, server(), OUTSIDE, SITE.replace("127.0.0.1", "127.83.0.1"))
+    assert {one.where for one in done.open if not one.where.startswith("server ")} == hosts

@@ -12,13 +12,14 @@ from ronron.audit import inside, ports, scan, sshd, web
 from ronron.audit.model import Audit, Finding, settle
 from ronron.audit.names import addresses
 from ronron.catalog import guards
+from ronron.catalog.plain.rules import RuleError, parse
 from ronron.catalog.recipe import Recipe
 from ronron.catalog.render import PLATFORM, domain_of
 from ronron.errors import RonronError, ServerError
 from ronron.events import step
 from ronron.plan import platform
 from ronron.plan.apply import proxy_address
-from ronron.plan.make import recipe_of
+from ronron.plan.make import recipe_of, rendered
 from ronron.plan.session import Session
 from ronron.servers.defend import facts
 from ronron.servers.names import lookup
@@ -141,9 +142,9 @@ def _outside(
     for app, recipe in _with_domains(session):
 
         def domain_of_app(app: App = app, recipe: Recipe = recipe) -> Iterator[Finding]:
-            return iter(list(_domain(session, app, recipe, skipped)))
+            return iter(list(_domains(session, app, recipe, skipped)))
 
-        yield domain_of_app, f"app {app.name}: its domain"
+        yield domain_of_app, f"app {app.name}: its domains"
 
 
 def _addresses(name: str, address: str, resolver: str | None) -> tuple[str, ...]:
@@ -167,24 +168,45 @@ def _with_domains(session: Session) -> Iterator[tuple[App, Recipe]]:
             yield app, recipe
 
 
-def _domain(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> Iterator[Finding]:
+def _domains(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> Iterator[Finding]:
+    """All hosts that the app's routers name: its domain, and those that its own labels add."""
     loaded, described = session.loaded, recipe.extension.web
     domain = domain_of(app, recipe, loaded.site)
     if described is None or domain is None:
         return
     trust = loaded.site.acme.trust
-    with step(session.report, "TLS and headers", domain):
-        seen = web.look(
-            domain,
-            described.health,
-            at=web.Place(proxy_address(session)),
-            trust=loaded.path(trust) if trust else None,
-            resolver=loaded.site.resolver,
-        )
-    if seen.caa is None and not seen.problem:
-        skipped.append(f"{domain}: no name server said whether it has CAA records")
     reason = app.headers.reason or described.headers.reason
-    yield from web.findings(seen, guards.headers(described, app), reason, datetime.now(UTC))
+    hosts = {domain: False, **_hosts(session, app, recipe, skipped)}
+    for host, narrow in hosts.items():
+        with step(session.report, "TLS and headers", host):
+            seen = web.look(
+                host,
+                described.health if host == domain else "/",
+                at=web.Place(proxy_address(session)),
+                trust=loaded.path(trust) if trust else None,
+                resolver=loaded.site.resolver,
+            )
+        if seen.caa is None and not seen.problem:
+            skipped.append(f"{host}: no name server said whether it has CAA records")
+        wanted = guards.headers(described, app)
+        yield from web.findings(seen, wanted, reason, datetime.now(UTC), narrow=narrow)
+
+
+def _hosts(session: Session, app: App, recipe: Recipe, skipped: list[str]) -> dict[str, bool]:
+    """The hosts in the rules of the app's routers, and whether each is for a part of the requests
+    alone."""
+    found: dict[str, bool] = {}
+    stack, _ = rendered(app, recipe, session.loaded.site, None, 1500)
+    for rule in guards.rules(stack.compose["services"]):
+        try:
+            matches = parse(rule)
+        except RuleError as error:
+            skipped.append(f"app {app.name}: the hosts of {rule}: {error}")
+            continue
+        for match in matches:
+            for host in match.hosts:
+                found[host] = found.get(host, True) and bool(match.rest)
+    return found
 
 
 def _inside(session: Session, scope: Scope, skipped: list[str]) -> Iterator[Work]:
