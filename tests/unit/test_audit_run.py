@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +174,22 @@ def test_every_host_of_a_plain_stack_file_is_looked_at(
     (tmp_path / "apps/app.yml").write_text(f"stack: stack.yml\ndomain: {domain}\n")
     _, done = audited(tmp_path, server(), OUTSIDE, SITE.replace("127.0.0.1", "127.83.0.1"))
     assert {one.where for one in done.open if not one.where.startswith("server ")} == hosts
+
+
+def test_a_udp_port_that_is_declared_for_others_is_asked(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.settimeout(20)
+
+        def answer() -> None:
+            with suppress(TimeoutError):
+                _, who = listening.recvfrom(100)
+                listening.sendto(b"!", who)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        number = listening.getsockname()[1]
+        port = f"{{port: {number}, protocol: udp, from: [192.0.2.0/24], why: Telephony}}"
+        found, _ = audited(tmp_path, server(), OUTSIDE, f"{SITE}firewall: {{ports: [{port}]}}\n")
+        thread.join()
+    assert f"udp/{number} answers to 127.0.0.1" in found["port-for-others-open"].evidence

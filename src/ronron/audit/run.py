@@ -108,6 +108,7 @@ def _outside(
                 except ServerError as error:
                     problem = error
                 wanted = scan.ALL_TCP if scope.every_port else scan.COMMON_TCP
+                udp = {one.first: b"\0" for one in declared[name] if one.protocol == "udp"}
                 for target in _addresses(name, address, loaded.site.resolver):
                     own = scan.own_address(target)
                     if not own:
@@ -115,7 +116,7 @@ def _outside(
                         continue
                     answered: set[tuple[Literal["tcp", "udp"], int]] = set()
                     answered |= {("tcp", it) for it in scan.tcp(target, wanted, at_once=at_once)}
-                    answered |= {("udp", it) for it in scan.udp(target)}
+                    answered |= {("udp", it) for it in scan.udp(target, {**udp, **scan.UDP})}
                     # An SSH session has one kind of address; for the other this computer's counts.
                     auditor = client if (":" in client) == (":" in target) and client else own
                     judged = ports.findings(name, answered, declared[name], auditor)
