@@ -57,11 +57,22 @@ DECLARED = (
 
 
 def test_ports_that_are_declared_for_strangers_are_no_finding() -> None:
-    assert not list(ports.findings("a", [("tcp", 22), ("tcp", 443)], DECLARED))
+    assert not list(ports.findings("a", [("tcp", 22), ("tcp", 443)], DECLARED, "192.0.2.7"))
+
+
+@pytest.mark.parametrize("auditor", ["203.0.113.9", "2001:db8::9", "::ffff:203.0.113.9", ""])
+def test_a_port_for_some_addresses_must_not_answer_others(auditor: str) -> None:
+    declared = (*DECLARED, Port("tcp", 5432, "192.0.2.0/24"))
+    found = list(ports.findings("a", [("tcp", 22), ("tcp", 5432)], declared, auditor))
+    assert ids(found) == {"port-for-others-open": "high", "database-open": "critical"}
+    assert "declared for the site's servers, 192.0.2.7 alone (a test)" in found[0].evidence
+    assert "declared for 192.0.2.0/24 alone (a test)" in found[1].evidence
+    for inside_of in ("192.0.2.7", "::ffff:192.0.2.7"):
+        assert not list(ports.findings("a", [("tcp", 22), ("tcp", 5432)], declared, inside_of))
 
 
 def test_a_port_for_the_servers_alone_must_not_answer_strangers() -> None:
-    found = list(ports.findings("a", [("tcp", 5000), ("udp", 7946)], DECLARED))
+    found = list(ports.findings("a", [("tcp", 5000), ("udp", 7946)], DECLARED, "192.0.2.7"))
     assert ids(found) == {"registry-open": "high", "swarm-open": "high"}
     assert "declared for the site's servers alone (a test)" in found[0].evidence
 
@@ -78,7 +89,7 @@ def test_a_port_for_the_servers_alone_must_not_answer_strangers() -> None:
     ],
 )
 def test_what_was_not_declared_is_named(protocol: Any, port: int, name: str, severity: str) -> None:
-    found = list(ports.findings("a", [(protocol, port)], DECLARED))
+    found = list(ports.findings("a", [(protocol, port)], DECLARED, "192.0.2.7"))
     assert ids(found) == {name: severity}
     assert found[0].where == "server a"
     assert f"{protocol}/{port}" in found[0].evidence
@@ -119,9 +130,9 @@ def test_a_udp_port_is_open_when_it_answers() -> None:
 
 
 def test_an_address_that_cannot_be_reached_is_known() -> None:
-    assert scan.has_route("127.0.0.1")
+    assert scan.own_address("127.0.0.1") == "127.0.0.1"
     # A broadcast is not allowed to an ordinary socket: the kernel refuses at once.
-    assert not scan.has_route("255.255.255.255")
+    assert not scan.own_address("255.255.255.255")
 
 
 def test_a_computer_without_ipv6_has_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +140,7 @@ def test_a_computer_without_ipv6_has_no_way_to_it(monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(socket, "socket", refused)
-    assert not scan.has_route("2001:db8::1")
+    assert not scan.own_address("2001:db8::1")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -245,6 +256,15 @@ def test_a_domain_that_is_judged() -> None:
     assert judged(GOOD, **{"Content-Security-Policy": "x"}) == {"header-missing": "medium"}
 
 
+def test_a_domain_for_some_clients_alone_is_not_judged_by_what_the_proxy_says() -> None:
+    seen = replace(GOOD, status=404, headers={}, old=("TLSv1",))
+    found = ids(web.findings(seen, HEADERS, None, NOW, narrow=True))
+    assert found == {"tls-old": "high"}
+    assert "header-missing" in ids(web.findings(seen, HEADERS, None, NOW))
+    answered = replace(seen, status=200)
+    assert "header-missing" in ids(web.findings(answered, HEADERS, None, NOW, narrow=True))
+
+
 def test_a_header_that_is_left_to_the_app_with_a_reason_is_told_and_no_more() -> None:
     headers = {name: it for name, it in GOOD.headers.items() if name != "x-frame-options"}
     wanted = {name: it for name, it in HEADERS.items() if name != "X-Frame-Options"}
@@ -355,6 +375,37 @@ def program_of(folder: Path) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(text, "look.py", "exec"), names)  # noqa: S102 - our own program
     return names
+
+
+def test_the_program_reads_where_udp_is_listened_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (
+        'UNCONN 0 0 192.0.2.7:5353 0.0.0.0:* users:(("avahi-daemon",pid=7,fd=12))',
+        'UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=8,fd=13))',
+        "UNCONN 0 0 [::1]:323 [::]:*",
+        "UNCONN 0 0 *:4789 *:*",
+    )
+    program = tmp_path / "ss"
+    program.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert program_of(tmp_path)["_udp"]() == {(5353, "192.0.2.7", "avahi-daemon"), (4789, "*", "")}
+
+
+def test_the_program_asks_sshd_of_each_user(tmp_path: Path) -> None:
+    names = program_of(tmp_path)
+    asked = []
+
+    def output(*argv: str) -> str:
+        asked.append(argv)
+        return "port 22\npermitrootlogin no\npasswordauthentication yes\nsubsystem sftp x y\n"
+
+    names["_output"] = output
+    told = {"permitrootlogin": "no", "passwordauthentication": "yes"}
+    assert names["_sshd"](["root", "cat"]) == {"root": told, "cat": told}
+    assert [argv[:3] for argv in asked] == [("/usr/sbin/sshd", "-T", "-C")] * 2
+    assert asked[1][3].startswith("user=cat,host=")
 
 
 def test_a_containers_packages_are_no_options_of_programs_here(tmp_path: Path) -> None:

@@ -268,3 +268,28 @@ def test_an_apps_domain_is_its_own_or_below_the_sites() -> None:
     assert stack.domain == "hi.example.net"
     labels = stack.compose["services"]["web"]["deploy"]["labels"]
     assert labels["traefik.http.routers.hi.rule"] == "Host(`hi.example.net`)"
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "/var/run/docker.sock:/var/run/docker.sock:ro",
+        {"type": "bind", "source": "/run/ronron-engine", "target": "/engine"},
+    ],
+)
+def test_a_container_gets_dockers_socket_for_a_reason_alone(tmp_path: Path, mount: Any) -> None:
+    extension = {"title": "Panel", "license": "MIT", "host_paths": "It shows them."}
+    content = {"services": {"panel": {"image": "panel:1", "volumes": ["data:/data", mount]}}}
+    (tmp_path / "panel").mkdir()
+    path = tmp_path / "panel" / "stack.yml"
+
+    def stack(**more: str) -> Stack:
+        whole = {"x-ronron": extension | more, "volumes": {"data": {}}, **content}
+        path.write_text(json.dumps(whole))
+        return render(App(name="panel", recipe="panel"), load(path.parent), SITE, {})
+
+    with pytest.raises(SiteError) as caught:
+        stack()
+    assert "recipes/panel/stack.yml: services.panel.volumes[1]: with " in str(caught.value)
+    assert "give the reason in x-ronron.docker_socket" in str(caught.value)
+    assert stack(docker_socket="It starts containers.").compose["services"]

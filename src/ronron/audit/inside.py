@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
@@ -87,7 +87,8 @@ class DockerBench:
 @dataclass(frozen=True)
 class Inside:
     """A server from inside. `lists_age` is the age of its package lists in seconds, negative when
-    there are none, `search_ended` the folder where the search for secrets was given up."""
+    there are none, `search_ended` the folder where the search for secrets was given up, `udp` where
+    programs listen: port, address, and program; `sshd` its settings by the user who logs in."""
 
     clock: float
     secrets: tuple[Readable, ...]
@@ -98,14 +99,19 @@ class Inside:
     lists_age: float
     reboot: bool
     docker_listens: tuple[str, ...]
+    udp: tuple[tuple[int, str, str], ...]
+    sshd: Mapping[str, Mapping[str, str]]
     lynis: Lynis | None
     docker_bench: DockerBench | None
 
 
-def look(runner: Runner, *, deep: bool = False) -> Inside:
-    """Look at the server behind `runner`. Raises ServerError when the program fails there."""
+def look(runner: Runner, users: Sequence[str] = (), *, deep: bool = False) -> Inside:
+    """Look at the server behind `runner`, whose sshd is asked of `users`.
+
+    Raises ServerError when the program fails there.
+    """
     program = resources.files("ronron.audit").joinpath("look.py").read_bytes()
-    argv = ["python3", "-", json.dumps({"deep": deep})]
+    argv = ["python3", "-", json.dumps({"deep": deep, "users": users})]
     done = runner.run(argv, stdin=program, check=False, timeout=SECONDS)
     if done.status:
         lines = last_lines(done.stderr)
@@ -127,6 +133,8 @@ def parse(text: str) -> Inside:
         lists_age=data["lists_age"],
         reboot=data["reboot"],
         docker_listens=tuple(data["docker_listens"]),
+        udp=tuple((port, address, program) for port, address, program in data["udp"]),
+        sshd=data["sshd"],
         lynis=Lynis(**{**lynis, "warnings": tuple(lynis["warnings"])}) if lynis else None,
         docker_bench=_docker_bench(bench) if bench else None,
     )

@@ -1,7 +1,8 @@
 """Runs on a server: prints what an audit wants to know from inside, as one JSON object.
 
 It is sent as it is (`python3 - QUERY`), so it stands alone: Python 3.9 and its standard library.
-QUERY is JSON: `deep` runs lynis and docker-bench-security where they are installed.
+QUERY is JSON: `deep` runs lynis and docker-bench-security where they are installed, `users` are
+those of whom sshd is asked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 VERSION = re.compile(r"[0-9][A-Za-z0-9.+:~-]*")
 MOST_BYTES = 32 << 20
 """What is read of a file that a container may have written."""
+SSHD = ("passwordauthentication", "kbdinteractiveauthentication", "permitrootlogin")
 PROGRAMS = {"site-packages", "dist-packages", "node_modules", "vendor", "overlay2"}
 PRIVATE = re.compile(rb"PRIVATE KEY|AGE-SECRET-KEY-")
 ASSIGNED = re.compile(
@@ -303,7 +305,32 @@ def _docker_listens() -> list[str]:
     return [host for host in hosts if "tcp://" in host]
 
 
+def _udp() -> set[tuple[int, str, str]]:
+    """Where programs listen on UDP: port, address and program, those of this server alone left
+    out. The kernel's own have no program."""
+    found = set()
+    for line in _output("ss", "-Hlunp").splitlines():
+        address, _, port = line.split()[3].rpartition(":")
+        if not address.startswith(("127.", "[::1]", "[::ffff:127.")):
+            program = re.search(r'\(\("([^"]+)"', line)
+            found.add((int(port), address, program.group(1) if program else ""))
+    return found
+
+
+def _sshd(users: list[str]) -> dict[str, dict[str, str]]:
+    """What sshd takes from strangers who log in as one of `users`: its settings by user, none where
+    it does not tell. What Match says of others is not seen."""
+    found = {}
+    for user in users:
+        who = f"user={user},host=stranger.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
+        told = _output("/usr/sbin/sshd", "-T", "-C", who).splitlines()
+        settings = dict(line.split(" ", 1) for line in told if " " in line)
+        found[user] = {key: settings[key] for key in SSHD if key in settings}
+    return found
+
+
 def _look(query: dict[str, Any]) -> dict[str, Any]:
+    udp = _udp()
     containers = _containers()
     _candidates(containers)
     secrets, ended = _secrets()
@@ -316,6 +343,9 @@ def _look(query: dict[str, Any]) -> dict[str, Any]:
         "lists_age": _lists_age(),
         "reboot": Path("/run/reboot-required").exists(),
         "docker_listens": _docker_listens(),
+        "sshd": _sshd(query.get("users") or []),
+        # Who asks waits for the answer on a port too, but not for as long as this takes.
+        "udp": sorted(udp & _udp()),
         "lynis": _lynis(bool(query.get("deep"))),
         "docker_bench": _docker_bench() if query.get("deep") else None,
     }

@@ -67,12 +67,13 @@ def connections_at_once(scans: int) -> int:
     return max(16, min(1000, (soft - _SPARE) // max(1, scans)))
 
 
-def has_route(address: str) -> bool:
-    """Whether this computer can send anything to `address`: many have no IPv6."""
+def own_address(address: str) -> str:
+    """The address that this computer sends from to `address`; empty where it cannot send there:
+    many have no IPv6."""
     with suppress(OSError), _socket(address, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))
-        return True
-    return False
+        return str(probe.getsockname()[0])
+    return ""
 
 
 def tcp(address: str, ports: Iterable[int], *, at_once: int = 256) -> frozenset[int]:

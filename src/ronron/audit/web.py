@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,10 +111,16 @@ def look(domain: str, path: str, *, at: Place, trust: Path | None, resolver: str
 
 
 def findings(
-    seen: Seen, wanted: Mapping[str, str], left: str | None, now: datetime
+    seen: Seen,
+    wanted: Mapping[str, str],
+    left: str | None,
+    now: datetime,
+    *,
+    narrow: bool = False,
 ) -> Iterator[Finding]:
     """What is wrong with a domain. `wanted` are the headers that its app's answers should have (an
-    empty value: should not have), `left` why others are left to the app."""
+    empty value: should not have), `left` why others are left to the app. The app of a `narrow` one
+    answers some paths or clients alone, and the proxy itself the others."""
     where = seen.domain
     if seen.problem:
         remedy = "ronron status and ronron logs proxy say more"
@@ -150,7 +157,8 @@ def findings(
         what = "any certificate authority may make certificates for it: it has no CAA record"
         remedy = 'add one where its zone is kept: CAA 0 issue "letsencrypt.org"'
         yield Finding("caa-missing", "low", where, what, "no record up to the root", remedy)
-    yield from _headers(seen, wanted, left)
+    if not (narrow and seen.status == HTTPStatus.NOT_FOUND):
+        yield from _headers(seen, wanted, left)
 
 
 def _headers(seen: Seen, wanted: Mapping[str, str], left: str | None) -> Iterator[Finding]:

@@ -109,6 +109,13 @@ def apply(
         labels |= dict(_options(restricting))
 
 
+def rules(services: Mapping[str, Any]) -> Iterator[str]:
+    """The rules of all routers of an app that is rendered."""
+    for body in services.values():
+        labels: Mapping[str, str] = body["deploy"]["labels"]
+        yield from (rule for key, rule in labels.items() if _RULE.fullmatch(key))
+
+
 def _options(middlewares: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     for name, options in middlewares.items():
         for key, value in options.items():

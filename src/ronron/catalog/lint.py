@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ronron.catalog import checks, healthchecks, mail
+from ronron.catalog import checks, healthchecks, mail, sockets
 from ronron.catalog.interpolate import compile, place
 from ronron.catalog.licences import is_free
 from ronron.catalog.plain import images, passwords
@@ -22,7 +22,6 @@ _LONGEST_CONFIG = 64 - 31 - 12 - 2
 """Docker's limit less an app's longest name, the digest's digits, and two underscores."""
 
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,20}")
-_SOCKET = re.compile(r"(^|/)(docker|podman|containerd)\.sock$")
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def _host_paths(subject: _Subject) -> Iterator[Finding]:
     for service, where, source, _ in subject.mounts():
         if not source.startswith(("/", ".", "~")):
             continue
-        if _SOCKET.search(source):
+        if sockets.is_reached(source):
             if not subject.recipe.extension.docker_socket.strip():
                 message = f"with the Docker socket {service} commands every server"
                 remedy = "remove it, or give the reason in x-ronron.docker_socket"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ronron.catalog import alerting, guards, mail, retention, routing
+from ronron.catalog import alerting, guards, mail, retention, routing, sockets
 from ronron.catalog.interpolate import escape
 from ronron.catalog.ports import on_server
 from ronron.catalog.recipe import Recipe, image_folder
@@ -217,7 +217,7 @@ def render(
 
     `secrets` maps each of the recipe's secrets to the name of its Docker secret, `users` those who
     log in at the proxy to the hashes of their passwords. Raises SiteError when the app's parameters
-    do not fit the recipe.
+    do not fit the recipe, or a container has Docker's socket for no reason.
     """
     domain = domain_of(app, recipe, site)
     values = parameters(app, recipe, site)
@@ -236,6 +236,7 @@ def render(
         if rule.optional and name not in secrets:
             _without(compose, name)
     images = tuple(_image(app, recipe, name, body) for name, body in compose["services"].items())
+    _no_socket(compose, recipe)
     if site.docker.userns_remap:
         _own_socket(compose)
     volumes = _volumes(app, recipe, compose, site)
@@ -328,6 +329,34 @@ def _one_writer(app: App, volumes: tuple[Volume, ...]) -> None:
     ]
     if problems:
         raise SiteError(problems)
+
+
+def _no_socket(compose: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse a container that commands every server, unless its recipe says why it must."""
+    if recipe.extension.docker_socket.strip():
+        return
+    remedy = "remove it, or give the reason in x-ronron.docker_socket"
+    problems = [
+        Problem(
+            f"recipes/{recipe.name}/stack.yml",
+            f"services.{service}.volumes[{index}]",
+            f"with {source} {service} has the Docker socket, and commands every server",
+            remedy,
+        )
+        for service, body in compose["services"].items()
+        for index, mount in enumerate(body.get("volumes") or ())
+        if sockets.is_reached(source := _mounted(mount))
+    ]
+    if problems:
+        raise SiteError(problems)
+
+
+def _mounted(mount: Any) -> str:  # noqa: ANN401 - Compose allows two types
+    """What a mount takes, a volume's name or a path; empty where it takes nothing."""
+    if isinstance(mount, dict):
+        return str(mount.get("source") or mount.get("src") or "")
+    source, colon, _ = str(mount).partition(":")
+    return source if colon else ""
 
 
 def _own_socket(compose: dict[str, Any]) -> None:

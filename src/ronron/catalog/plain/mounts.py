@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ronron.catalog import sockets
 from ronron.catalog.interpolate import Step
 from ronron.catalog.plain import images
 from ronron.catalog.plain.objects import CONFIG_NAME
@@ -20,8 +21,6 @@ _CONFIG_BYTES = 500_000
 _CONFIG_FILES = 50
 _READ_FOLDERS = ("/etc", "/docker-entrypoint-initdb.d", "/usr/local/etc", "/config.d")
 _CLOCK = ("/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo")
-_SOCKETS = ("docker.sock", "podman.sock", "containerd.sock")
-_ABOVE_SOCKETS = ("/", "/var", "/run", "/var/run", "/var/lib", "/var/lib/docker", "/run/docker")
 _SIZES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -245,7 +244,7 @@ class _Service:
         reading, path = self._reading, posixpath.normpath(mount.source)
         path = f"/{path.lstrip('/')}" if mount.source.startswith("/") else path
         absolute = path.startswith(("/", "~", "..")) or path == "."
-        if path.endswith(_SOCKETS) or (absolute and path in _ABOVE_SOCKETS):
+        if sockets.is_reached(path):
             message = f"{mount.source} gives the container every server of the swarm"
             reading.refuse(steps, message, "remove it: no app gets the Docker socket")
         elif path.startswith(_CLOCK):
