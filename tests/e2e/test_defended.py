@@ -169,9 +169,24 @@ for place in sys.argv[1:]:
 """
 
 
+# Prints the places that accept connections.
+CONNECT = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 3).close()
+        print(place)
+    except OSError:
+        pass
+"""
+LISTEN = ("python3", "-m", "http.server")
+
+
 @pytest.mark.usefixtures("blog")
 def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
-    """From a container beside another app's database, on the same server."""
+    """From a container beside another app's database, on the same server. To other servers it has
+    its server's address: a port for servers alone is open to that, and closed to it."""
     operator = opened
     server = place(operator, "blog_db")
     own, database = (container(operator, server, name) for name in ("open_web", "blog_db"))
@@ -214,6 +229,27 @@ def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
     # On the registry's own server the firewall has it first.
     assert said in ("SSLError", "ConnectionResetError", "TimeoutError"), said
 
+    # What is between servers: the swarm's ports, storage (another program stands for it), and SSH.
+    manager = operator.lab.server("manager").ip
+    between = [(other.ip, 22), (other.ip, 7946), (other.ip, 2049), (manager, 2377), (manager, 7946)]
+    operator.on(other.name, "systemd-run", "--unit", "stands-for-nfs", *LISTEN, "2049")
+    before = (operator.folder / "ronron.yml").read_text()
+    declared = {"port": 2049, "servers": [other.name], "why": "as NFS"}
+    own_ips = [one.ip for one in operator.lab.servers]
+    write(operator, "firewall", "ports", value=[{**declared, "from": own_ips}])
+    try:
+        operator.ronron("apply", "--yes")
+        connected = [f"{ip}:{port}" for ip, port in between]
+        assert operator.on(server, "python3", "-c", CONNECT, *connected).split() == connected
+        call = ("docker", "exec", own, "python3", "-c", CONNECT)
+        own_ip = operator.lab.server(server).ip
+        tried = (*connected, f"{own_ip}:2377", f"{own_ip}:7946", f"{manager}:443")
+        assert operator.on(server, *call, *tried).split() == [f"{manager}:443"]
+    finally:
+        operator.on(other.name, "systemctl", "stop", "stands-for-nfs")
+        (operator.folder / "ronron.yml").write_text(before)
+        operator.ronron("apply", "--yes")
+
     # The provider's metadata: another server stands for them, and for what answers there.
     metadata = "169.254.169.254"
     operator.on(other.name, "ip", "address", "add", f"{metadata}/32", "dev", "lo")
@@ -221,7 +257,7 @@ def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
     try:
         here = operator.on(server, "python3", "-c", REACH, f"{metadata}:22")
         assert here == f"{metadata}:22"
-        assert reached(f"{metadata}:22", f"{other.ip}:22") == [f"{other.ip}:22"]
+        assert reached(f"{metadata}:22") == []
     finally:
         operator.on(server, "ip", "route", "del", metadata)
         operator.on(other.name, "ip", "address", "del", f"{metadata}/32", "dev", "lo")

@@ -27,6 +27,7 @@ def chain(text: str, name: str) -> list[str]:
 def test_each_port_is_open_to_whom_it_is_declared_for_and_no_other() -> None:
     text = rules.ruleset([SSH, WEB, SWARM, GAME, ESP], SERVERS, ["198.51.100.0/24"], bans=True)
     assert chain(text, "servers") == [
+        'iifname "docker*" return',
         "ip saddr { 10.0.0.1, 10.0.0.2 } accept",
         "ip6 saddr { fd00::1 } accept",
     ]
@@ -59,6 +60,28 @@ def test_what_is_not_declared_is_dropped_in_front_of_docker() -> None:
     assert told.index(metadata) < told.index('iifname "docker_gwbridge" accept')
     assert "flush ruleset" not in text
     assert f"delete table {rules.BANS}" in text
+
+
+def test_what_is_between_the_servers_is_closed_to_their_containers() -> None:
+    """There they have their server's address: what they send is dropped before it is accepted."""
+    nfs = DeclaredPort("tcp", 2049, 2049, ("servers",), "NFS")
+    everywhere = [SSH, WEB, SWARM, GAME, ESP, SSH, nfs]
+    text = rules.ruleset([SSH, WEB], SERVERS, (), bans=False, everywhere=everywhere)
+    assert chain(text, "to_servers") == [
+        "ip daddr { 10.0.0.1, 10.0.0.2 } jump between",
+        "ip6 daddr { fd00::1 } jump between",
+    ]
+    assert chain(text, "between") == [
+        "ct state invalid drop",
+        "meta l4proto esp drop",
+        "meta l4proto tcp ct original proto-dst 2049 drop",
+        "meta l4proto tcp ct original proto-dst 22 drop",
+        "meta l4proto udp ct original proto-dst 4789 drop",
+        "meta l4proto udp ct original proto-dst 9000-9010 drop",
+    ]
+    told = chain(text, "forward")
+    accepted = [told.index(one) for one in told if one.startswith("iifname")]
+    assert told.index("jump to_servers") < min(accepted)
 
 
 def test_loading_the_rules_anew_keeps_who_is_banned() -> None:

@@ -87,7 +87,13 @@ def test_a_new_port_and_another_user_are_told_by_name(tmp_path: Path) -> None:
         "port tcp/9100: None → from 192.0.2.0/24: x",
         "SSH AllowUsers: root → root helper",
     ]
-    assert told(loaded, now, "master") == ["SSH AllowUsers: root → root helper"]
+    assert told(loaded, now, "master") == [
+        "firewall rules: differ → as declared",
+        "SSH AllowUsers: root → root helper",
+    ]
+    text = defending.wanted(loaded, now, "master")[rules.FILE]
+    assert text is not None
+    assert "\t\tmeta l4proto tcp ct original proto-dst 9100 drop\n" in text
 
 
 def test_rules_that_somebody_changed_are_told(tmp_path: Path) -> None:

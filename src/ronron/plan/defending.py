@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ronron.errors import OperatorError, RonronError
@@ -58,8 +59,14 @@ def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | N
     server, own = site.server(name), _addresses(reality)
     text: str | None = rules.without(bans=site.hardening.bans)
     if site.firewall.enabled:
-        ports = declared_ports(site, loaded.apps)[name]
-        text = rules.ruleset(ports, own, site.firewall.trusted, bans=site.hardening.bans)
+        ports = declared_ports(site, loaded.apps)
+        text = rules.ruleset(
+            ports[name],
+            own,
+            site.firewall.trusted,
+            bans=site.hardening.bans,
+            everywhere=chain.from_iterable(ports.values()),
+        )
     elif not (seen.rules or site.hardening.bans):
         text = None
     files: dict[str, str | None] = {}
@@ -111,7 +118,7 @@ def _rules(where: str, seen: Defence, text: str | None) -> Iterator[Change]:
             yield Change(where, f"port {port}", before.get(port), after.get(port))
     if before == after:
         same = text == seen.rules
-        why = BY_HAND if same else "the servers' addresses, or ronron's rules"
+        why = BY_HAND if same else "the servers' addresses, another's ports, or ronron's rules"
         yield Change(where, "firewall rules", "differ", "as declared", why)
 
 
