@@ -519,5 +519,10 @@ def test_who_tries_an_app_s_passwords_is_banned_and_let_in_again(
     eventually(lambda: stranger.run(*ask, "cat:woof").returncode, 120)
     assert ("ronron-proxy", stranger.address) in bans(operator)
     assert not stranger.reaches(ip, 22)
+    # Another rule bans as well, and ends first.
+    for what in ("banip", "unbanip"):
+        operator.on("manager", "fail2ban-client", "set", "sshd", what, stranger.address)
+    assert ("ronron-proxy", stranger.address) in bans(operator)
+    assert not stranger.reaches(ip, 22)
     operator.ronron("bans", "lift", stranger.address)
     assert stranger.run(*ask, f"cat:{password}").stdout.strip() == "200"

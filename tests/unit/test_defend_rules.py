@@ -15,6 +15,7 @@ WEB = DeclaredPort("tcp", 443, 443, ("any",), "the proxy")
 SWARM = DeclaredPort("udp", 4789, 4789, ("servers",), "networks")
 GAME = DeclaredPort("udp", 9000, 9010, ("192.0.2.0/24", "2001:db8::7"), "app game: calls")
 ESP = DeclaredPort("esp", 0, 0, ("servers",), "encrypted networks")
+JAIL = "/etc/fail2ban/jail.d/ronron.conf"
 SERVERS = ("10.0.0.2", "10.0.0.1", "fd00::1")
 
 
@@ -89,6 +90,17 @@ def test_loading_the_rules_anew_keeps_who_is_banned() -> None:
     assert f"delete table {rules.TABLE}\n" in text
     assert f"delete table {rules.BANS}" not in text
     assert rules.without(bans=False) == rules.HEAD + rules.NO_BANS
+
+
+def test_what_one_rule_lifts_another_still_bans() -> None:
+    text = rules.ruleset([WEB], SERVERS, (), bans=True)
+    jails = re.findall(r"^\[((?:sshd|ronron).*)\]$", fail2ban.files(())[JAIL][0], re.M)
+    assert jails == list(rules.JAILS)
+    for jail in jails:
+        for version, family in ((4, "ip"), (6, "ip6")):
+            assert f"\tset {jail}{version} {{ type ipv{version}_addr; flags timeout; }}\n" in text
+            assert f"\t\t{family} saddr @{jail}{version} drop\n" in text
+            assert f"\nset = <name>{version}\n" in fail2ban.ACTION
 
 
 def test_the_file_tells_its_ports() -> None:
@@ -173,7 +185,7 @@ def test_a_scanner_is_known_by_what_it_asks_for(text: str, banned: bool) -> None
 
 
 def test_who_is_trusted_is_never_banned() -> None:
-    text, _ = fail2ban.files(["10.0.0.1", "192.0.2.0/24"])["/etc/fail2ban/jail.d/ronron.conf"]
+    text, _ = fail2ban.files(["10.0.0.1", "192.0.2.0/24"])[JAIL]
     assert "ignoreip = 127.0.0.0/8 ::1 10.0.0.1 192.0.2.0/24\n" in text
     assert f"ignorecommand = {fail2ban.KNOWN} <ip>\n" in text
 

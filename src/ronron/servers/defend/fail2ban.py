@@ -12,7 +12,6 @@ from ronron.servers.defend.rules import BANS
 from ronron.servers.provision import requests
 
 PACKAGES = ("fail2ban", "python3-systemd")
-JAILS = ("sshd", "ronron-proxy", "ronron-scan")
 KNOWN = "/usr/local/lib/ronron/known-address"
 
 _JAIL = """\
@@ -50,7 +49,7 @@ maxretry = 3
 """
 
 ACTION = f"""\
-# Written by ronron apply: the sets are in the servers' firewall, {BANS}.
+# Written by ronron apply: the jail's sets are in the servers' firewall, {BANS}.
 [Definition]
 actionstart =
 actionstop =
@@ -60,10 +59,10 @@ actionban = nft add element {BANS} <set> {{ <ip> timeout <bantime>s }}
 actionunban = nft delete element {BANS} <set> {{ <ip> }} 2>/dev/null || :
 
 [Init]
-set = banned4
+set = <name>4
 
 [Init?family=inet6]
-set = banned6
+set = <name>6
 """
 
 # Traefik writes its fields in alphabetical order, and whatever a client sent as JSON strings: no

@@ -28,17 +28,26 @@ table {TABLE}
 delete table {TABLE}
 """
 
+JAILS = ("sshd", "ronron-proxy", "ronron-scan")
+"""Who bans. Each has sets of its own, `sshd4` and `sshd6`: what one lifts another may still ban."""
+
+_SETS = "".join(
+    f"\tset {jail}{version} {{ type ipv{version}_addr; flags timeout; }}\n"
+    for jail in JAILS
+    for version in (4, 6)
+)
+_DROPS = "".join(
+    f"\t\tip saddr @{jail}4 drop\n\t\tip6 saddr @{jail}6 drop\n" for jail in JAILS
+)
 BANNED = f"""\
 table {BANS} {{
-	set banned4 {{ type ipv4_addr; flags timeout; }}
-	set banned6 {{ type ipv6_addr; flags timeout; }}
+{_SETS}\
 	chain prerouting {{ type filter hook prerouting priority raw; policy accept; }}
 }}
 flush chain {BANS} prerouting
 table {BANS} {{
 	chain prerouting {{
-		ip saddr @banned4 drop
-		ip6 saddr @banned6 drop
+{_DROPS}\
 	}}
 }}
 """
