@@ -19,7 +19,7 @@ from ronron import lab
 from ronron.catalog.recipe import builtin_folder
 from ronron.errors import OperatorError, ServerError
 from ronron.servers.connections import connections
-from ronron.servers.defend import rules
+from ronron.servers.defend import guard, rules
 from ronron.servers.defend.attempt import GUARD, attempt, connects
 from ronron.servers.provision import leftovers
 from ronron.site import yamltext
@@ -428,7 +428,15 @@ def test_rules_that_lock_everybody_out_undo_themselves(operator: Operator) -> No
         assert "syntax error" in "\n".join(error.value.details)
         # As if the operator's computer had gone: nobody confirms, nobody undoes.
         order = json.dumps({rules.FILE: broken}).encode()
-        runner.run(["python3", GUARD, "try", "5"], stdin=order)
+        runner.run(["python3", GUARD, "try", "10"], stdin=order)
+        # And at first the server cannot load what was there before.
+        nft = guard.NFT
+        runner.run(["mount", "--bind", "/bin/false", nft])
+        tries = ["systemctl", "show", "--property", "NRestarts", "--value", f"{guard.UNIT}.service"]
+        try:
+            assert eventually(lambda: int(runner.run(tries).text) > 0, 60)
+        finally:
+            runner.run(["umount", nft])
 
         def connects_again() -> bool:
             try:

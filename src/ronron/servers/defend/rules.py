@@ -36,9 +36,7 @@ _SETS = "".join(
     for jail in JAILS
     for version in (4, 6)
 )
-_DROPS = "".join(
-    f"\t\tip saddr @{jail}4 drop\n\t\tip6 saddr @{jail}6 drop\n" for jail in JAILS
-)
+_DROPS = "".join(f"\t\tip saddr @{jail}4 drop\n\t\tip6 saddr @{jail}6 drop\n" for jail in JAILS)
 BANNED = f"""\
 table {BANS} {{
 {_SETS}\
