@@ -49,6 +49,12 @@ def test_each_port_is_open_to_whom_it_is_declared_for_and_no_other() -> None:
     ]
 
 
+def test_each_server_s_address_is_written_out_and_networks_do_not_overlap() -> None:
+    text = rules.ruleset((), ["10.0.0.3", "10.0.0.2"], ["10.0.0.0/8", "10.0.0.9"], bans=True)
+    assert chain(text, "servers")[1:] == ["ip saddr { 10.0.0.2, 10.0.0.3 } accept"]
+    assert chain(text, "trusted") == ["ip saddr { 10.0.0.0/8 } accept"]
+
+
 def test_what_is_not_declared_is_dropped_in_front_of_docker() -> None:
     text = rules.ruleset([WEB], SERVERS, (), bans=False)
     for name in ("input", "forward"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ronron.servers.defend.rules import BANS
+from ronron.servers.defend.rules import BANS, TABLE
 from ronron.servers.provision import requests
 
 PACKAGES = ("fail2ban", "python3-systemd")
@@ -98,10 +98,12 @@ SCAN = f"""\
 failregex = {_BEGIN}{_ANY_USER}"DownstreamStatus":4\\d\\d,.*,"RequestPath":{_PATH}
 """
 
-KNOWN_ADDRESS = """\
+KNOWN_ADDRESS = f"""\
 #!/bin/sh
-# Written by ronron apply. fail2ban asks whether address $1 is never banned: from whom somebody
-# logged in with a key during the last 30 days is no attacker.
+# Written by ronron apply. fail2ban asks whether address $1 is never banned: the site's servers are
+# no attackers, by whichever of their addresses they come, nor is from whom somebody logged in with
+# a key during the last 30 days.
+nft list chain {TABLE} servers 2>/dev/null | tr -s ' ,' '\\n' | grep -qxF "$1" && exit
 journalctl --quiet --unit=ssh.service --since=-30d --lines=1 \\
     --grep="^Accepted publickey for [^ ]+ from $1 port" 2>/dev/null | grep -q .
 """

@@ -178,12 +178,15 @@ def _each(field: str, addresses: Iterable[str], verdict: str) -> Iterator[str]:
     """A rule for each family that has some of these addresses and networks in this field."""
     networks = [ipaddress.ip_network(one) for one in addresses]
     for family, version in (("ip", 4), ("ip6", 6)):
-        own = [network for network in networks if network.version == version]
+        own = {network for network in networks if network.version == version}
         if own:
-            kept = ipaddress.collapse_addresses(own)  # type: ignore[type-var]
+            # Not collapsed: a server's address is looked for in the listing.
             shown = ", ".join(
                 str(network.network_address if network.num_addresses == 1 else network)
-                for network in kept
+                for network in sorted(own, key=lambda network: network.network_address)
+                if not own.intersection(
+                    network.supernet(one) for one in range(1, network.prefixlen + 1)
+                )
             )
             yield f"{family} {field} {{ {shown} }} {verdict}"
 
