@@ -21,6 +21,7 @@ from ronron.errors import OperatorError, ServerError
 from ronron.servers.connections import connections
 from ronron.servers.defend import guard, rules
 from ronron.servers.defend.attempt import GUARD, attempt, connects
+from ronron.servers.defend.fail2ban import KNOWN
 from ronron.servers.provision import leftovers
 from ronron.site import yamltext
 from ronron.site.load import load_site
@@ -32,7 +33,8 @@ BETWEEN = {2377, 5000, 7946}
 APP_PORT = 3306
 """The database's own: what is published by mistake most often."""
 
-PORTS = sorted({*range(1, 1025), 2375, 2376, *BETWEEN, APP_PORT, 5432, 6379, 9100, 27017})
+OTHERS = {2049, 2375, 2376, 5432, 6379, 8001, 9100, 9323, 9428, 24007, 24008, 27017}
+PORTS = sorted({*range(1, 1025), *OTHERS, *BETWEEN, APP_PORT, *range(49152, 49652)})
 
 # Connects to each of the ports of a server and prints those that answer.
 SCAN = """
@@ -406,6 +408,7 @@ def test_a_manager_that_locks_itself_is_unlocked_with_the_vaults_key(operator: O
     operator.on("manager", "systemctl", "restart", "docker")
     assert operator.on("manager", *state) in ("active", "pending")
     assert eventually(lambda: operator.plan() == [], 240)
+    assert eventually(lambda: seen(operator, "manager") == {22, 80, 443}, 240)
 
 
 def test_rules_changed_by_hand_are_seen_and_put_right(operator: Operator) -> None:
@@ -484,6 +487,29 @@ def test_ssh_passes_the_policy_for_debian_13_and_trusts_who_audits_it(trusted: O
 def bans(operator: Operator) -> set[tuple[str, str]]:
     out, _ = operator.ronron("bans", "list", "--json")
     return {(ban["jail"], ban["address"]) for ban in json.loads(out)["bans"]}
+
+
+def test_servers_and_who_logs_in_by_key_are_never_banned(
+    operator: Operator, stranger: Stranger
+) -> None:
+    def known(address: str) -> bool:
+        answer = operator.on("manager", "sh", "-c", f"{KNOWN} {address} && echo yes || echo no")
+        return answer == "yes"
+
+    assert known(operator.on("manager", "ip", "route", "show", "default").split()[2])
+    # Nobody logs in on the manager from there; its second address has no name.
+    second = "192.0.2.77"
+    operator.on("worker-1", "ip", "address", "add", f"{second}/32", "dev", "eth0")
+    try:
+        assert not known(second)
+        operator.ronron("apply", "--yes")
+        assert known(second)
+        assert known(operator.lab.server("worker-1").ip)
+    finally:
+        operator.on("worker-1", "ip", "address", "del", f"{second}/32", "dev", "eth0")
+        operator.ronron("apply", "--yes")
+    assert not known(stranger.address)
+    assert not known(second)
 
 
 def test_who_tries_to_log_in_is_banned_and_let_in_again(
