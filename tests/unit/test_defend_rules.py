@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from ssh_audit.builtin_policies import BUILTIN_POLICIES
 
 from ronron.servers.defend import fail2ban, kernel, rules, sshd
 from ronron.servers.defend.bans import Ban, parse
@@ -124,13 +125,46 @@ def settings(text: str) -> dict[str, str]:
 
 
 def test_ssh_is_for_keys_and_the_site_s_user_alone() -> None:
-    known = {*sshd.KEX, *sshd.OLDER_KEX, *sshd.CIPHERS, *sshd.MACS, *sshd.HOST_KEYS}
+    known = {*sshd.KEX, *sshd.OLDER_KEX, *sshd.CIPHERS, *sshd.MACS, *sshd.HOST_KEYS, *sshd.RSA_KEYS}
     found = settings(sshd.settings(["admin", "helper"], known))
     assert found["PermitRootLogin"] == "no"
     assert found["AllowUsers"] == "admin helper"
     assert found["PasswordAuthentication"] == found["KbdInteractiveAuthentication"] == "no"
     assert found["KexAlgorithms"] == ",".join(sshd.KEX)
     assert settings(sshd.settings(["root"], known))["PermitRootLogin"] == "prohibit-password"
+
+
+LATER = ("mlkem768x25519-sha256", "sntrup761x25519-sha512")
+"""Key exchanges that came with OpenSSH 9.9; Debian 12 has had the second since an update."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "unknown"),
+    [
+        ("Debian 12 (version 2)", LATER),
+        ("Debian 12 (version 3)", LATER[:1]),
+        ("Debian 13 (version 1)", ()),
+        ("Ubuntu Server 22.04 LTS (version 6)", LATER),
+        ("Ubuntu Server 24.04 LTS (version 2)", LATER),
+        ("Ubuntu Server 26.04 LTS (version 1)", ()),
+    ],
+)
+def test_ssh_audit_s_policy_for_the_release_finds_its_algorithms(
+    policy: str, unknown: tuple[str, ...]
+) -> None:
+    wanted = BUILTIN_POLICIES[f"Hardened {policy}"]
+    all_known = {*sshd.KEX, *sshd.OLDER_KEX, *sshd.CIPHERS, *sshd.MACS, *sshd.HOST_KEYS}
+    release = re.sub(r" (Server|LTS|\(.*)", "", policy).lower()
+    found = settings(sshd.settings(["root"], all_known - {*unknown}, release=release))
+    # OpenSSH adds these by itself: they are no key exchanges.
+    kex = [
+        one for one in wanted["kex"] if one not in ("ext-info-s", "kex-strict-s-v00@openssh.com")
+    ]
+    assert found["KexAlgorithms"].split(",") == kex
+    assert found["Ciphers"].split(",") == wanted["ciphers"]
+    assert found["MACs"].split(",") == wanted["macs"]
+    allowed = {*wanted["host_keys"], *wanted["optional_host_keys"]}
+    assert {*found["HostKeyAlgorithms"].split(",")} <= allowed
 
 
 def test_an_older_openssh_gets_no_algorithm_that_it_does_not_know() -> None:

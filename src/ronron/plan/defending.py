@@ -14,6 +14,7 @@ from ronron.plan.observe import Reality
 from ronron.servers.defend import rules, sshd
 from ronron.servers.defend.attempt import attempt
 from ronron.servers.defend.facts import Defence
+from ronron.servers.hostkeys import pinned
 from ronron.site.load import LoadedSite
 from ronron.site.models import Site
 from ronron.site.security import ANY, declared_ports
@@ -74,7 +75,11 @@ def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | N
         files[rules.FILE] = text
     users = (server.user, *site.hardening.ssh_users)
     unpunished = (*own, *site.firewall.trusted)
-    settings = sshd.settings(users, seen.algorithms, unpunished) if site.hardening.ssh else None
+    settings = None
+    if site.hardening.ssh:
+        # Otherwise a server that is pinned by RSA alone could not be connected to any more.
+        rsa = "ssh-ed25519" not in {key.type for key in pinned(loaded.known_hosts, name)}
+        settings = sshd.settings(users, seen.algorithms, unpunished, release=seen.release, rsa=rsa)
     if (settings or "") != seen.sshd:
         files[sshd.FILE] = settings
     return files
