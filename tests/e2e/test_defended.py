@@ -19,8 +19,9 @@ from ronron import lab
 from ronron.catalog.recipe import builtin_folder
 from ronron.errors import OperatorError, ServerError
 from ronron.servers.connections import connections
-from ronron.servers.defend import rules
+from ronron.servers.defend import guard, rules
 from ronron.servers.defend.attempt import GUARD, attempt, connects
+from ronron.servers.defend.fail2ban import KNOWN
 from ronron.servers.provision import leftovers
 from ronron.site import yamltext
 from ronron.site.load import load_site
@@ -32,7 +33,8 @@ BETWEEN = {2377, 5000, 7946}
 APP_PORT = 3306
 """The database's own: what is published by mistake most often."""
 
-PORTS = sorted({*range(1, 1025), 2375, 2376, *BETWEEN, APP_PORT, 5432, 6379, 9100, 27017})
+OTHERS = {2049, 2375, 2376, 5432, 6379, 8001, 9100, 9323, 9428, 24007, 24008, 27017}
+PORTS = sorted({*range(1, 1025), *OTHERS, *BETWEEN, APP_PORT, *range(49152, 49652)})
 
 # Connects to each of the ports of a server and prints those that answer.
 SCAN = """
@@ -169,9 +171,24 @@ for place in sys.argv[1:]:
 """
 
 
+# Prints the places that accept connections.
+CONNECT = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 3).close()
+        print(place)
+    except OSError:
+        pass
+"""
+LISTEN = ("python3", "-m", "http.server")
+
+
 @pytest.mark.usefixtures("blog")
 def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
-    """From a container beside another app's database, on the same server."""
+    """From a container beside another app's database, on the same server. To other servers it has
+    its server's address: a port for servers alone is open to that, and closed to it."""
     operator = opened
     server = place(operator, "blog_db")
     own, database = (container(operator, server, name) for name in ("open_web", "blog_db"))
@@ -214,6 +231,27 @@ def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
     # On the registry's own server the firewall has it first.
     assert said in ("SSLError", "ConnectionResetError", "TimeoutError"), said
 
+    # What is between servers: the swarm's ports, storage (another program stands for it), and SSH.
+    manager = operator.lab.server("manager").ip
+    between = [(other.ip, 22), (other.ip, 7946), (other.ip, 2049), (manager, 2377), (manager, 7946)]
+    operator.on(other.name, "systemd-run", "--unit", "stands-for-nfs", *LISTEN, "2049")
+    before = (operator.folder / "ronron.yml").read_text()
+    declared = {"port": 2049, "servers": [other.name], "why": "as NFS"}
+    own_ips = [one.ip for one in operator.lab.servers]
+    write(operator, "firewall", "ports", value=[{**declared, "from": own_ips}])
+    try:
+        operator.ronron("apply", "--yes")
+        connected = [f"{ip}:{port}" for ip, port in between]
+        assert operator.on(server, "python3", "-c", CONNECT, *connected).split() == connected
+        call = ("docker", "exec", own, "python3", "-c", CONNECT)
+        own_ip = operator.lab.server(server).ip
+        tried = (*connected, f"{own_ip}:2377", f"{own_ip}:7946", f"{manager}:443")
+        assert operator.on(server, *call, *tried).split() == [f"{manager}:443"]
+    finally:
+        operator.on(other.name, "systemctl", "stop", "stands-for-nfs")
+        (operator.folder / "ronron.yml").write_text(before)
+        operator.ronron("apply", "--yes")
+
     # The provider's metadata: another server stands for them, and for what answers there.
     metadata = "169.254.169.254"
     operator.on(other.name, "ip", "address", "add", f"{metadata}/32", "dev", "lo")
@@ -221,7 +259,7 @@ def test_an_app_reaches_nothing_that_is_not_its_own(opened: Operator) -> None:
     try:
         here = operator.on(server, "python3", "-c", REACH, f"{metadata}:22")
         assert here == f"{metadata}:22"
-        assert reached(f"{metadata}:22", f"{other.ip}:22") == [f"{other.ip}:22"]
+        assert reached(f"{metadata}:22") == []
     finally:
         operator.on(server, "ip", "route", "del", metadata)
         operator.on(other.name, "ip", "address", "del", f"{metadata}/32", "dev", "lo")
@@ -370,6 +408,7 @@ def test_a_manager_that_locks_itself_is_unlocked_with_the_vaults_key(operator: O
     operator.on("manager", "systemctl", "restart", "docker")
     assert operator.on("manager", *state) in ("active", "pending")
     assert eventually(lambda: operator.plan() == [], 240)
+    assert eventually(lambda: seen(operator, "manager") == {22, 80, 443}, 240)
 
 
 def test_rules_changed_by_hand_are_seen_and_put_right(operator: Operator) -> None:
@@ -392,7 +431,15 @@ def test_rules_that_lock_everybody_out_undo_themselves(operator: Operator) -> No
         assert "syntax error" in "\n".join(error.value.details)
         # As if the operator's computer had gone: nobody confirms, nobody undoes.
         order = json.dumps({rules.FILE: broken}).encode()
-        runner.run(["python3", GUARD, "try", "5"], stdin=order)
+        runner.run(["python3", GUARD, "try", "10"], stdin=order)
+        # And at first the server cannot load what was there before.
+        nft = guard.NFT
+        runner.run(["mount", "--bind", "/bin/false", nft])
+        tries = ["systemctl", "show", "--property", "NRestarts", "--value", f"{guard.UNIT}.service"]
+        try:
+            assert eventually(lambda: int(runner.run(tries).text) > 0, 60)
+        finally:
+            runner.run(["umount", nft])
 
         def connects_again() -> bool:
             try:
@@ -442,6 +489,29 @@ def bans(operator: Operator) -> set[tuple[str, str]]:
     return {(ban["jail"], ban["address"]) for ban in json.loads(out)["bans"]}
 
 
+def test_servers_and_who_logs_in_by_key_are_never_banned(
+    operator: Operator, stranger: Stranger
+) -> None:
+    def known(address: str) -> bool:
+        answer = operator.on("manager", "sh", "-c", f"{KNOWN} {address} && echo yes || echo no")
+        return answer == "yes"
+
+    assert known(operator.on("manager", "ip", "route", "show", "default").split()[2])
+    # Nobody logs in on the manager from there; its second address has no name.
+    second = "192.0.2.77"
+    operator.on("worker-1", "ip", "address", "add", f"{second}/32", "dev", "eth0")
+    try:
+        assert not known(second)
+        operator.ronron("apply", "--yes")
+        assert known(second)
+        assert known(operator.lab.server("worker-1").ip)
+    finally:
+        operator.on("worker-1", "ip", "address", "del", f"{second}/32", "dev", "eth0")
+        operator.ronron("apply", "--yes")
+    assert not known(stranger.address)
+    assert not known(second)
+
+
 def test_who_tries_to_log_in_is_banned_and_let_in_again(
     operator: Operator, stranger: Stranger
 ) -> None:
@@ -481,6 +551,11 @@ def test_who_tries_an_app_s_passwords_is_banned_and_let_in_again(
     assert stranger.run(*ask, f"cat:{password}").stdout.strip() == "200"
     assert stranger.run(*ask, "cat:woof").stdout.strip() == "401"
     eventually(lambda: stranger.run(*ask, "cat:woof").returncode, 120)
+    assert ("ronron-proxy", stranger.address) in bans(operator)
+    assert not stranger.reaches(ip, 22)
+    # Another rule bans as well, and ends first.
+    for what in ("banip", "unbanip"):
+        operator.on("manager", "fail2ban-client", "set", "sshd", what, stranger.address)
     assert ("ronron-proxy", stranger.address) in bans(operator)
     assert not stranger.reaches(ip, 22)
     operator.ronron("bans", "lift", stranger.address)

@@ -20,6 +20,8 @@ from ronron.servers.recording import RecordingRunner
 from ronron.servers.refusals import CannotConnect
 from ronron.servers.ssh import SshRunner
 
+STOP = ("systemctl", "stop", "ronron-undo.timer", "ronron-undo.service", "")
+
 
 @dataclass
 class Server:
@@ -66,7 +68,7 @@ def test_what_is_confirmed_stays(server: Server) -> None:
     guard.confirm()
     assert server.rules.read_text() == "new"
     assert (server.folder / "loaded").read_text() == "as listed"
-    assert ("systemctl", "stop", "ronron-undo.timer", "") in server.commands
+    assert server.commands.count(STOP) == 2  # what an earlier attempt left, and the timer
     guard.undo()
     assert server.rules.read_text() == "new"
 
@@ -76,6 +78,8 @@ def test_the_way_back_is_there_before_anything_is_loaded(server: Server) -> None
     (timer,) = server.ran("systemd-run")
     assert "--on-active=60" in timer
     assert timer[-2] == "undo"
+    assert {"--collect", "--property=Restart=on-failure"} <= {*timer}
+    assert server.commands.index(STOP) < server.commands.index(timer)
     (load,) = server.ran(guard.NFT, "-f")
     assert server.commands.index(timer) < server.commands.index(load)
 
@@ -118,6 +122,35 @@ def test_an_attempt_that_was_cut_off_is_undone_before_the_next(server: Server) -
     server.attempt({str(server.rules): "new"})
     guard.undo()
     assert server.rules.read_text() == "old"
+
+
+def test_what_could_not_be_undone_is_undone_later(server: Server) -> None:
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "new"})
+    server.refuses = f"{guard.NFT} -f"
+    with pytest.raises(SystemExit):
+        guard.undo()
+    server.refuses = ""
+    server.commands.clear()
+    guard.undo()
+    assert server.ran(guard.NFT, "-f")[-1][-1] == "old"
+    assert not guard.STATE.exists()
+
+
+def test_rules_that_load_no_more_do_not_keep_new_ones_away(server: Server) -> None:
+    server.rules.write_text("old")
+    server.attempt({str(server.rules): "lost"})
+    load = guard.load
+
+    def loading(files: guard.Files, *options: str) -> None:
+        if files[str(server.rules)] == "old":
+            raise SystemExit(1)
+        load(files, *options)
+
+    server.monkeypatch.setattr(guard, "load", loading)
+    server.attempt({str(server.rules): "new"})
+    guard.confirm()
+    assert server.rules.read_text() == "new"
 
 
 def test_without_a_way_back_nothing_is_kept(server: Server) -> None:

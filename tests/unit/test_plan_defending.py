@@ -10,8 +10,10 @@ import pytest
 from ronron.errors import OperatorError, ServerError
 from ronron.plan import defending
 from ronron.plan.observe import Reality
+from ronron.servers import hostkeys
 from ronron.servers.defend import rules, sshd
 from ronron.servers.defend.facts import Defence
+from ronron.servers.hostkeys import HostKey
 from ronron.site.load import LoadedSite, load_site
 from ronron.swarm.facts import ServerFacts
 
@@ -87,7 +89,13 @@ def test_a_new_port_and_another_user_are_told_by_name(tmp_path: Path) -> None:
         "port tcp/9100: None → from 192.0.2.0/24: x",
         "SSH AllowUsers: root → root helper",
     ]
-    assert told(loaded, now, "master") == ["SSH AllowUsers: root → root helper"]
+    assert told(loaded, now, "master") == [
+        "firewall rules: differ → as declared",
+        "SSH AllowUsers: root → root helper",
+    ]
+    text = defending.wanted(loaded, now, "master")[rules.FILE]
+    assert text is not None
+    assert "\t\tmeta l4proto tcp ct original proto-dst 9100 drop\n" in text
 
 
 def test_rules_that_somebody_changed_are_told(tmp_path: Path) -> None:
@@ -112,6 +120,23 @@ def test_a_new_address_of_a_server_is_told(tmp_path: Path) -> None:
     assert "SSH PerSourcePenaltyExemptList" in found[1]
     assert "10.0.0.9" in found[1]
     assert len(found) == 2
+
+
+def test_a_server_shows_its_rsa_key_where_it_is_known_by_no_other(tmp_path: Path) -> None:
+    loaded = load(tmp_path)
+    now = reality(replace(BARE, algorithms=frozenset({*sshd.HOST_KEYS, *sshd.RSA_KEYS})))
+
+    def shown(server: str) -> str:
+        text = defending.wanted(loaded, now, server)[sshd.FILE]
+        assert text is not None
+        (line,) = [one for one in text.splitlines() if one.startswith("HostKeyAlgorithms")]
+        return line
+
+    rsa, ed25519 = HostKey("ssh-rsa", "AAAA"), HostKey("ssh-ed25519", "AAAA")
+    hostkeys.pin(loaded.known_hosts, "master", [rsa, HostKey("ecdsa-sha2-nistp256", "AAAA")])
+    hostkeys.pin(loaded.known_hosts, "worker-1", [rsa, ed25519])
+    assert "rsa-sha2-512" in shown("master")
+    assert "rsa" not in shown("worker-1")
 
 
 def test_a_firewall_and_ssh_that_are_taken_back(tmp_path: Path) -> None:

@@ -137,6 +137,13 @@ def test_containers_run_under_apparmor(applied: Machines) -> None:
     assert under.strip() == "docker-default (enforce)"
 
 
+def test_kernel_and_limits_are_as_written(applied: Machines) -> None:
+    for server in applied.machines:
+        read = applied.on(server, "sysctl", "-n", *kernel.SYSCTL).split()
+        assert dict(zip(kernel.SYSCTL, map(int, read), strict=True)) == kernel.SYSCTL
+        assert applied.on(server, "sh", "-c", "ulimit -H -c").strip() == "0"
+
+
 def test_who_changes_accounts_or_ssh_is_written_down(applied: Machines) -> None:
     assert rules(applied, "manager") == rules(applied, "worker") == RULES
     applied.on("worker", "touch", "/etc/passwd")

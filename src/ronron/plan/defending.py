@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ronron.errors import OperatorError, RonronError
@@ -13,6 +14,7 @@ from ronron.plan.observe import Reality
 from ronron.servers.defend import rules, sshd
 from ronron.servers.defend.attempt import attempt
 from ronron.servers.defend.facts import Defence
+from ronron.servers.hostkeys import pinned
 from ronron.site.load import LoadedSite
 from ronron.site.models import Site
 from ronron.site.security import ANY, declared_ports
@@ -58,8 +60,14 @@ def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | N
     server, own = site.server(name), _addresses(reality)
     text: str | None = rules.without(bans=site.hardening.bans)
     if site.firewall.enabled:
-        ports = declared_ports(site, loaded.apps)[name]
-        text = rules.ruleset(ports, own, site.firewall.trusted, bans=site.hardening.bans)
+        ports = declared_ports(site, loaded.apps)
+        text = rules.ruleset(
+            ports[name],
+            own,
+            site.firewall.trusted,
+            bans=site.hardening.bans,
+            everywhere=chain.from_iterable(ports.values()),
+        )
     elif not (seen.rules or site.hardening.bans):
         text = None
     files: dict[str, str | None] = {}
@@ -67,7 +75,11 @@ def wanted(loaded: LoadedSite, reality: Reality, name: str) -> dict[str, str | N
         files[rules.FILE] = text
     users = (server.user, *site.hardening.ssh_users)
     unpunished = (*own, *site.firewall.trusted)
-    settings = sshd.settings(users, seen.algorithms, unpunished) if site.hardening.ssh else None
+    settings = None
+    if site.hardening.ssh:
+        # Otherwise a server that is pinned by RSA alone could not be connected to any more.
+        rsa = "ssh-ed25519" not in {key.type for key in pinned(loaded.known_hosts, name)}
+        settings = sshd.settings(users, seen.algorithms, unpunished, release=seen.release, rsa=rsa)
     if (settings or "") != seen.sshd:
         files[sshd.FILE] = settings
     return files
@@ -111,7 +123,7 @@ def _rules(where: str, seen: Defence, text: str | None) -> Iterator[Change]:
             yield Change(where, f"port {port}", before.get(port), after.get(port))
     if before == after:
         same = text == seen.rules
-        why = BY_HAND if same else "the servers' addresses, or ronron's rules"
+        why = BY_HAND if same else "the servers' addresses, another's ports, or ronron's rules"
         yield Change(where, "firewall rules", "differ", "as declared", why)
 
 

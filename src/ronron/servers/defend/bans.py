@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ronron.errors import ServerError
-from ronron.servers.defend.fail2ban import JAILS
+from ronron.servers.defend.rules import JAILS
 from ronron.servers.runner import Runner
 
 

@@ -13,13 +13,14 @@ class Defence:
     """How a server is closed.
 
     `client` is whom its SSH session is with: the operator's address. `addresses` are its own,
-    `algorithms` those that its OpenSSH knows. `rules` and `sshd` are the texts of our files (empty
-    where there is none), `listing` the firewall's table as the kernel has it, `loaded` the same
-    as it was when the rules were loaded.
+    `release` is its system (`debian 13`), `algorithms` are those that its OpenSSH knows. `rules`
+    and `sshd` are the texts of our files (empty where there is none), `listing` the firewall's
+    table as the kernel has it, `loaded` the same as it was when the rules were loaded.
     """
 
     client: str = ""
     addresses: tuple[str, ...] = ()
+    release: str = ""
     algorithms: frozenset[str] = frozenset()
     rules: str = ""
     loaded: str = ""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ronron.servers.defend.rules import BANS
+from ronron.servers.defend.rules import BANS, TABLE
 from ronron.servers.provision import requests
 
 PACKAGES = ("fail2ban", "python3-systemd")
-JAILS = ("sshd", "ronron-proxy", "ronron-scan")
 KNOWN = "/usr/local/lib/ronron/known-address"
 
 _JAIL = """\
@@ -50,7 +49,7 @@ maxretry = 3
 """
 
 ACTION = f"""\
-# Written by ronron apply: the sets are in the servers' firewall, {BANS}.
+# Written by ronron apply: the jail's sets are in the servers' firewall, {BANS}.
 [Definition]
 actionstart =
 actionstop =
@@ -60,10 +59,10 @@ actionban = nft add element {BANS} <set> {{ <ip> timeout <bantime>s }}
 actionunban = nft delete element {BANS} <set> {{ <ip> }} 2>/dev/null || :
 
 [Init]
-set = banned4
+set = <name>4
 
 [Init?family=inet6]
-set = banned6
+set = <name>6
 """
 
 # Traefik writes its fields in alphabetical order, and whatever a client sent as JSON strings: no
@@ -99,10 +98,12 @@ SCAN = f"""\
 failregex = {_BEGIN}{_ANY_USER}"DownstreamStatus":4\\d\\d,.*,"RequestPath":{_PATH}
 """
 
-KNOWN_ADDRESS = """\
+KNOWN_ADDRESS = f"""\
 #!/bin/sh
-# Written by ronron apply. fail2ban asks whether address $1 is never banned: from whom somebody
-# logged in with a key during the last 30 days is no attacker.
+# Written by ronron apply. fail2ban asks whether address $1 is never banned: the site's servers are
+# no attackers, by whichever of their addresses they come, nor is from whom somebody logged in with
+# a key during the last 30 days.
+nft list chain {TABLE} servers 2>/dev/null | tr -s ' ,' '\\n' | grep -qxF "$1" && exit
 journalctl --quiet --unit=ssh.service --since=-30d --lines=1 \\
     --grep="^Accepted publickey for [^ ]+ from $1 port" 2>/dev/null | grep -q .
 """

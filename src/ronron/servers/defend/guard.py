@@ -2,8 +2,8 @@
 
 `guard.py try SECONDS` reads a JSON object from standard input, path to text (null: no file). The
 files are written and loaded; unless `guard.py confirm` comes within that time, a timer of
-systemd's calls `guard.py undo`, which puts back what was there. So does the next start of the
-server. It stands alone: Python 3.9 and its standard library.
+systemd's calls `guard.py undo`, which puts back what was there, again and again until it could.
+So does the next start of the server. It stands alone: Python 3.9 and its standard library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Optional
 
@@ -81,7 +81,9 @@ def load(files: Files, *options: str) -> None:
 
 def attempt(seconds: int) -> None:
     """Write and load the new files; the undoing is set up before."""
-    undo()
+    with suppress(SystemExit):  # what was there before may not load any more
+        undo()
+    disarm()
     new: Files = json.load(sys.stdin)
     before = {path: read(path) for path in new}
     write(str(STATE), json.dumps(before))
@@ -96,8 +98,10 @@ def attempt(seconds: int) -> None:
         raise
     try:
         run(
-            *("systemd-run", "--quiet", f"--unit={UNIT}", f"--on-active={seconds}"),
-            *("--timer-property=AccuracySec=100ms", sys.executable, __file__, "undo"),
+            *("systemd-run", "--quiet", "--collect", f"--unit={UNIT}"),
+            *(f"--on-active={seconds}", "--timer-property=AccuracySec=100ms"),
+            *("--property=Restart=on-failure", "--property=RestartSec=5"),
+            *(sys.executable, __file__, "undo"),
         )
         load(new)
     except BaseException:
@@ -106,10 +110,9 @@ def attempt(seconds: int) -> None:
 
 
 def disarm() -> None:
-    """Take the timer away."""
-    quiet = subprocess.DEVNULL
-    subprocess.run(["systemctl", "stop", f"{UNIT}.timer"], check=False, stderr=quiet)
-    subprocess.run(["systemctl", "reset-failed", f"{UNIT}.service"], check=False, stderr=quiet)
+    """Take the timer away, and what it started: ends the program where that is this one."""
+    units = (f"{UNIT}.timer", f"{UNIT}.service")
+    subprocess.run(["systemctl", "stop", *units], check=False, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -142,10 +145,10 @@ def undo() -> None:
         before: Files = json.loads(STATE.read_text(encoding="utf-8"))
         for path, text in before.items():
             write(path, text)
-        STATE.unlink()
         # At the server's start sshd is started after this: nothing waits for it.
         load(before, "--no-block")
-        disarm()
+        STATE.unlink()
+    disarm()
 
 
 def main() -> None:

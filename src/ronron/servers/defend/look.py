@@ -72,11 +72,19 @@ def _algorithms() -> list[str]:
     return [name for kind in kinds for name in _output("ssh", "-Q", kind).split()]
 
 
+def _release() -> str:
+    """The system and its version, such as `debian 13`."""
+    lines = [line.partition("=") for line in _read("/etc/os-release").splitlines()]
+    found = {key: value.strip('"') for key, _, value in lines}
+    return f"{found.get('ID', '')} {found.get('VERSION_ID', '')}".strip()
+
+
 def look_at_defence() -> dict[str, Any]:
     """All of it."""
     return {
         "client": _client(),
         "addresses": _addresses(),
+        "release": _release(),
         "algorithms": _algorithms() if Path(SSHD).exists() else [],
         "listing": _output(*LISTING) if Path(NFT).exists() else "",
         **{name: _read(path) for name, path in FILES.items()},

@@ -28,17 +28,24 @@ table {TABLE}
 delete table {TABLE}
 """
 
+JAILS = ("sshd", "ronron-proxy", "ronron-scan")
+"""Who bans. Each has sets of its own, `sshd4` and `sshd6`: what one lifts another may still ban."""
+
+_SETS = "".join(
+    f"\tset {jail}{version} {{ type ipv{version}_addr; flags timeout; }}\n"
+    for jail in JAILS
+    for version in (4, 6)
+)
+_DROPS = "".join(f"\t\tip saddr @{jail}4 drop\n\t\tip6 saddr @{jail}6 drop\n" for jail in JAILS)
 BANNED = f"""\
 table {BANS} {{
-	set banned4 {{ type ipv4_addr; flags timeout; }}
-	set banned6 {{ type ipv6_addr; flags timeout; }}
+{_SETS}\
 	chain prerouting {{ type filter hook prerouting priority raw; policy accept; }}
 }}
 flush chain {BANS} prerouting
 table {BANS} {{
 	chain prerouting {{
-		ip saddr @banned4 drop
-		ip6 saddr @banned6 drop
+{_DROPS}\
 	}}
 }}
 """
@@ -53,6 +60,9 @@ METADATA6 = "fd00:ec2::254, fd00:42::42, fd20:ce::254"
 Scaleway's and Google's (each provider's documentation). Some answer DNS there too."""
 
 ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
+
+_NOT_CONTAINERS = ('iifname "docker*" return',)
+"""A container may write any sender on its packets, such as a server's."""
 
 _CHAINS = f"""\
 	set ssh4 {{ type ipv4_addr; size 65535; flags dynamic,timeout; timeout 2m; }}
@@ -74,6 +84,7 @@ _CHAINS = f"""\
 		ip daddr {{ {METADATA} }} meta l4proto {{ tcp, udp }} th dport != 53 drop
 		ip6 daddr {{ {METADATA6} }} meta l4proto {{ tcp, udp }} th dport != 53 drop
 		ct status dnat goto declared_or_drop
+		jump to_servers
 		iifname "docker0" accept
 		iifname "docker_gwbridge" accept
 		iifname "br-*" accept
@@ -86,17 +97,27 @@ _CHAINS = f"""\
 
 
 def ruleset(
-    ports: Sequence[DeclaredPort], servers: Iterable[str], trusted: Iterable[str], *, bans: bool
+    ports: Sequence[DeclaredPort],
+    servers: Sequence[str],
+    trusted: Iterable[str],
+    *,
+    bans: bool,
+    everywhere: Iterable[DeclaredPort] = (),
 ) -> str:
     """The file for one server: `ports` open, all else closed, IPv4 and IPv6 alike.
 
     `servers` are the addresses of the site's servers, `trusted` addresses and networks that SSH's
-    rate does not slow. With `bans` the sets of the banned are there too.
+    rate does not slow. With `bans` the sets of the banned are there too. `everywhere` are the ports
+    of all servers: what a container sends to another server comes from this one's address there,
+    and goes only to ports that anybody may reach.
     """
+    closed = sorted({f"{_match(one)} drop" for one in everywhere if not _public(one)})
     told = "".join(f"# port {line}\n" for line in map(summary, ports))
     chains = [
-        _chain("servers", _accept_from(servers)),
-        _chain("trusted", _accept_from(trusted)),
+        _chain("servers", (*_NOT_CONTAINERS, *_each("saddr", servers, "accept"))),
+        _chain("trusted", _each("saddr", trusted, "accept")),
+        _chain("between", ("ct state invalid drop", *closed)),
+        _chain("to_servers", _each("daddr", servers, "jump between")),
         _chain("declared", (rule for port in ports for rule in _rules(port))),
     ]
     table = f"table {TABLE} {{\n{''.join(chains)}{_CHAINS}}}\n"
@@ -123,13 +144,23 @@ def _chain(name: str, rules: Iterable[str]) -> str:
     return f"\tchain {name} {{\n" + "".join(f"\t\t{rule}\n" for rule in rules) + "\t}\n"
 
 
-def _rules(port: DeclaredPort) -> Iterator[str]:
-    """A port's rules. A published port is told by the packet's first destination, which is the
+def _public(port: DeclaredPort) -> bool:
+    """Whether containers of other servers may reach it. SSH they may not: it knows a server by its
+    address, and neither slows nor bans it."""
+    return ANY in port.sources and not port.limited
+
+
+def _match(port: DeclaredPort) -> str:
+    """A port's packets. A published port is told by the packet's first destination, which is the
     same where Docker has sent it on to a container and where it has not."""
-    match = "meta l4proto esp"
-    if port.protocol != "esp":
-        ports = str(port.first) if port.first == port.last else f"{port.first}-{port.last}"
-        match = f"meta l4proto {port.protocol} ct original proto-dst {ports}"
+    if port.protocol == "esp":
+        return "meta l4proto esp"
+    ports = str(port.first) if port.first == port.last else f"{port.first}-{port.last}"
+    return f"meta l4proto {port.protocol} ct original proto-dst {ports}"
+
+
+def _rules(port: DeclaredPort) -> Iterator[str]:
+    match = _match(port)
     if port.limited and ANY in port.sources:
         yield f"{match} jump servers"
         yield f"{match} jump trusted"
@@ -140,21 +171,24 @@ def _rules(port: DeclaredPort) -> Iterator[str]:
     if SERVERS in port.sources:
         yield f"{match} jump servers"
     given = [source for source in port.sources if source not in (ANY, SERVERS)]
-    yield from (f"{match} {rule}" for rule in _accept_from(given))
+    yield from (f"{match} {rule}" for rule in _each("saddr", given, "accept"))
 
 
-def _accept_from(sources: Iterable[str]) -> Iterator[str]:
-    """Rules that accept what comes from these addresses and networks."""
-    networks = [ipaddress.ip_network(source) for source in sources]
+def _each(field: str, addresses: Iterable[str], verdict: str) -> Iterator[str]:
+    """A rule for each family that has some of these addresses and networks in this field."""
+    networks = [ipaddress.ip_network(one) for one in addresses]
     for family, version in (("ip", 4), ("ip6", 6)):
-        own = [network for network in networks if network.version == version]
+        own = {network for network in networks if network.version == version}
         if own:
-            kept = ipaddress.collapse_addresses(own)  # type: ignore[type-var]
+            # Not collapsed: a server's address is looked for in the listing.
             shown = ", ".join(
                 str(network.network_address if network.num_addresses == 1 else network)
-                for network in kept
+                for network in sorted(own, key=lambda network: network.network_address)
+                if not own.intersection(
+                    network.supernet(one) for one in range(1, network.prefixlen + 1)
+                )
             )
-            yield f"{family} saddr {{ {shown} }} accept"
+            yield f"{family} {field} {{ {shown} }} {verdict}"
 
 
 SERVICE = f"""\

@@ -96,6 +96,7 @@ def declare(
     site = loaded.site
     first = site.manager.name
     # By name: fail2ban looks them up in /etc/hosts, so that a server that is away changes nothing.
+    # Their other addresses it is told by the firewall.
     ignored = (*(server.address for server in site.servers.values()), *site.firewall.trusted)
     closed = closing(site.hardening, ignored, data_folder(site.docker.first_id))
     hosts = tuple(
