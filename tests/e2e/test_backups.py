@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -307,17 +308,15 @@ def test_another_password_is_told(kept: Operator) -> None:
 
 
 SERVERS = {
-    "rest": ("rest-server", "rest:http://manager:8000/ada/site", {"rest_user": "ada"}),
-    "s3": ("rclone", "s3:http://manager:8001/bucket/site", {"s3_key": "key"}),
-    "sftp": ("", "sftp:root@worker-1:/srv/sftp-repository", {}),
-    "rclone": ("", "rclone:far:/srv/rclone-repository", {}),
+    "rest": "rest:http://manager:8000/my-cloud/site",
+    "s3": "s3:http://manager:8001/bucket/site",
+    "sftp": "sftp:root@worker-1:/srv/sftp-repository",
+    "rclone": "rclone:far:/srv/rclone-repository",
 }
 
 
 @pytest.fixture
-def elsewhere(
-    kept: Operator, hi: dict[str, Any], request: pytest.FixtureRequest
-) -> Iterator[Operator]:
+def elsewhere(kept: Operator, request: pytest.FixtureRequest) -> Iterator[Operator]:
     """The site with a repository behind a real server of that kind; afterwards as it was."""
     kind = request.param
     vault = kept.folder / "vault" / "backup.age"
@@ -325,12 +324,17 @@ def elsewhere(
     container = kept.lab.server("manager").container
     secret: dict[str, str] = {}
     server: list[str] = []
+    user_of: list[str] = []
     if kind == "rest":
         kept.on("manager", "apt-get", "install", "-y", "-q", "restic-rest-server", "apache2-utils")
-        kept.on("manager", "mkdir", "-p", "/srv/rest")
-        kept.on("manager", "htpasswd", "-B", "-b", "-c", "/srv/rest/.htpasswd", "ada", "p@ss:w/rd")
-        secret = {"rest_user": "ada", "rest_password": "p@ss:w/rd"}
-        server = ["restic-rest-server", "--path", "/srv/rest", "--private-repos", "--append-only"]
+        # As docs/backups.md has it.
+        user = ("--system", "--home-dir", "/srv/restic", "--create-home", "restic")
+        kept.on("manager", "useradd", *user)
+        login = ("/srv/restic/.htpasswd", "my-cloud", "p@ss:w/rd")
+        kept.on("manager", "htpasswd", "-B", "-b", "-c", *login)
+        secret = {"rest_user": "my-cloud", "rest_password": "p@ss:w/rd"}
+        server = ["restic-rest-server", "--path", "/srv/restic", "--append-only", "--private-repos"]
+        user_of = ["--user", "restic"]
     elif kind == "s3":
         rclone = Path(sys.executable).parent / "rclone"
         subprocess.run(["docker", "cp", "-L", rclone, f"{container}:/usr/local/bin/"], check=True)
@@ -348,8 +352,9 @@ def elsewhere(
         kept.on("worker-1", "sh", "-c", f"echo '{public}' >> /root/.ssh/authorized_keys")
     else:
         secret = {"rclone_config": "[far]\ntype = local\n"}
-    process = subprocess.Popen(["docker", "exec", container, *server]) if server else None
-    configure(kept, SERVERS[kind][1])
+    words = ["docker", "exec", *user_of, container, *server]
+    process = subprocess.Popen(words) if server else None
+    configure(kept, SERVERS[kind])
     try:
         for name, value in secret.items():
             setting = kept.start("secrets", "set", "backup", name, "--yes", stdin=value)
@@ -366,11 +371,53 @@ def elsewhere(
 
 @pytest.mark.parametrize("elsewhere", SERVERS, indirect=True)
 def test_a_repository_elsewhere(elsewhere: Operator, request: pytest.FixtureRequest) -> None:
-    operator = elsewhere
-    if "rclone:" in (operator.folder / "ronron.yml").read_text():
+    operator, kind = elsewhere, request.node.callspec.params["elsewhere"]
+    if kind == "rclone":
         operator.ronron("apply", "--yes")
     eventually(lambda: "made" in operator.start("backup", "init").communicate()[0], 60)
-    made = back_up(operator, "hi")
+    write(operator, "sent")
+    sent = upload(operator, "sent.bin")
+    made = back_up(operator)
     listed = json.loads(operator.ronron("backups", "--json")[0])
     assert [one["id"] for one in listed] == [made["id"]]
+    if kind == "rest":
+        only_its_own_side_deletes(operator, made["id"])
     operator.ronron("backup", "check", "--read", "100%")
+    if kind == "s3":
+        return  # test_rebuild.py restores from there.
+    write(operator, "lost")
+    operator.on("manager", "rm", f"{CONTENT}/sent.bin")
+    operator.ronron("restore", "shelf", "--yes")
+    assert title(operator) == "sent"
+    assert shelf.digest(operator, f"{CONTENT}/sent.bin") == sent
+
+
+def only_its_own_side_deletes(operator: Operator, newest: str) -> None:
+    """An old snapshot goes neither by ronron nor by restic, but as docs/backups.md has it."""
+    password = operator.ronron("secrets", "show", "backup", "password", "--reveal")[0].strip()
+    login = SERVERS["rest"].replace("//", "//my-cloud:p%40ss%3Aw%2Frd@")
+    restic = 'export RESTIC_PASSWORD=$1 RESTIC_REPOSITORY=$2; shift 2; restic "$@" 2>&1'
+
+    def there(*words: str, then: str = "") -> str:
+        script = ("sh", "-c", restic + then, "sh", password, login)
+        return operator.on("manager", *script, *words)
+
+    tags = ("--host", operator.lab.name, "--tag", "app=shelf", "--time", "2020-01-01 00:00:00")
+    there("backup", *tags, shelf.FOLDER)
+    (old,) = (id for id in snapshots(operator) if id != newest)
+    _, err = operator.ronron("backup", "forget", "--yes", status=2)
+    assert "this repository deletes nothing (backup.append_only)" in err
+    said = there("forget", old, then=" || true")
+    assert "403 Forbidden" in said
+    assert snapshots(operator) == [old, newest]
+    keep = 'printf %s "$1" | install -o restic -m 0600 /dev/stdin /srv/restic/.password'
+    operator.on("manager", "sh", "-c", keep, "sh", password)
+    operator.on("manager", *pruning())
+    assert snapshots(operator) == [newest]
+
+
+def pruning() -> list[str]:
+    """The command by which snapshots are forgotten where they are kept, from the documentation."""
+    page = (Path(__file__).parents[2] / "docs" / "backups.md").read_text()
+    _, _, found = page.partition("```\nrunuser -u restic")
+    return shlex.split("runuser -u restic" + found.partition("```")[0].replace("\\\n", ""))

@@ -48,7 +48,7 @@ x-ronron:
   secrets: [db_password]
   parameters: {title: {default: A page}, smtp_password: {default: ""}}
   volumes: {data: {class: database, uid: 70, gid: 70}}
-  databases: {db: {service: db, volume: data, engine: x, dump: [dump], restore: [restore]}}
+  databases: {db: {service: db, volume: data, engine: mariadb, dump: [dump], restore: [restore]}}
 services:
   web:
     image: page:1.0
