@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +17,9 @@ import pytest
 from ronron.backup.app import Protected
 from ronron.catalog.recipe import load
 from ronron.catalog.render import Stack, Volume
-from ronron.errors import ServerError, SiteError
+from ronron.errors import RonronError, ServerError, SiteError
 from ronron.events import ignore
-from ronron.plan import failover, fencing, keeping, moved, relocating
+from ronron.plan import absence, failover, fencing, keeping, moved, relocating
 from ronron.plan.exchanging import Exchange
 from ronron.plan.model import Plan
 from ronron.plan.observe import Reality
@@ -30,7 +30,7 @@ from ronron.servers.local import LocalRunner
 from ronron.servers.provision.model import ProvisioningPlan
 from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.load import load_site
-from ronron.swarm import deployed, record, state
+from ronron.swarm import deployed, nodes, record, state
 from ronron.swarm import jobs as beside
 from ronron.swarm.facts import ServerFacts
 
@@ -182,8 +182,8 @@ def test_a_fence_never_takes_the_current_copy_away() -> None:
 def test_how_long_a_server_is_gone_is_told_by_the_swarm() -> None:
     now = datetime(2026, 11, 27, 8, 10, tzinfo=UTC)
     gone = node("worker-1", updated="2026-11-27T08:00:00.123456789Z", state="down")
-    assert failover.gone_since(gone, now) == 600
-    assert failover.moment("2026-11-27T10:00:00.1+02:00") == datetime(2026, 11, 27, 8, tzinfo=UTC)
+    assert absence.gone_since(gone, now, {}) == 600
+    assert absence.moment("2026-11-27T10:00:00.1+02:00") == datetime(2026, 11, 27, 8, tzinfo=UTC)
 
 
 def test_old_copies_are_found_by_their_folders() -> None:
@@ -237,8 +237,11 @@ def test_a_database_that_is_a_file_comes_up_without_a_program_beside(
     ran: list[beside.Job] = []
     monkeypatch.setattr(beside, "run", lambda engine, job, seconds: ran.append(job))
     loaded = SimpleNamespace(site=SimpleNamespace(storage_server=target))
-    session: Any = SimpleNamespace(servers={"worker-2": target}, loaded=loaded, report=ignore)
+    session: Any = SimpleNamespace(
+        servers={"worker-2": target}, loaded=loaded, report=ignore, manager=target
+    )
     swarm = state.SwarmState()
+    monkeypatch.setattr(absence, "keep", lambda *_: None)
     with ExitStack() as undo:
         when = "20261127T080000Z"
         exchange = Exchange(session, None, "stores", when, undo)  # type: ignore[arg-type]
@@ -246,11 +249,138 @@ def test_a_database_that_is_a_file_comes_up_without_a_program_beside(
         app = Protected("stores", recipe, (notes,), {}, None)
         now = datetime.now(UTC)
         lost = failover.Lost(notes, "notes", "worker-1", 900.0, "worker-2", now)
-        assert failover._bring_up(exchange, app, lost, swarm) == []
+        assert failover._bring_up(exchange, app, lost, swarm, now) == []
         undo.pop_all()
     (job,) = ran
     assert job.folders == {"stores_notes": aside(notes.path, "moving", when)}
     assert (job.network, job.node_label) == ("", notes.label)
+
+
+START = datetime(2026, 11, 27, 8, tzinfo=UTC)
+AFTER = timedelta(hours=2)
+
+
+class Swarm:
+    """A swarm whose worker-1 is down since START, with a database of two apps; time is told.
+
+    As the real one does, it says of a node when that last changed, by a label too.
+    """
+
+    def __init__(self) -> None:
+        self.now = START
+        since = START.isoformat()
+        labels = {f"ronron.volume.{name}.notes": "true" for name in ("one", "two")}
+        self.nodes = [
+            node("worker-1", labels, updated=since, state="down"), node("worker-2", updated=since),
+        ]  # fmt: skip
+
+    def change(self, name: str, **changed: Any) -> None:
+        self.now += timedelta(seconds=1)
+        self.nodes = [
+            replace(one, updated=self.now.isoformat(), **changed) if one.name == name else one
+            for one in self.nodes
+        ]
+
+    def label(self, _engine: Any, name: str, key: str, value: str | None) -> None:
+        (found,) = (one for one in self.nodes if one.name == name)
+        left = {known: text for known, text in found.labels.items() if known != key}
+        self.change(name, labels=left if value is None else {**left, key: value})
+
+    def observe(self, *_: Any) -> state.SwarmState:
+        return state.SwarmState(present=True, nodes=tuple(self.nodes))
+
+
+@pytest.fixture
+def swarm(monkeypatch: pytest.MonkeyPatch) -> Swarm:
+    found = Swarm()
+    monkeypatch.setattr(nodes, "label", found.label)
+    monkeypatch.setattr(state, "observe", found.observe)
+    return found
+
+
+@pytest.fixture
+def dead(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A session with that swarm; stopping, loading and starting apps is left out."""
+    monkeypatch.setattr(absence, "STATE", str(tmp_path))
+    monkeypatch.setattr(absence, "PATH", str(tmp_path / "gone.json"))
+    recipe = load(Path(__file__).parents[1] / "recipes" / "stores")
+    target = RecordingRunner("worker-2", {"test": Answer(status=1)})
+
+    def protected(_session: Any, _swarm: Any, name: str) -> Protected:
+        return Protected(name, recipe, (replace(DATA, app=name, name="notes"),), {}, None)
+
+    @contextmanager
+    def stopped(session: Any, engine: Any, name: str, when: str, *_: Any, **__: Any) -> Any:
+        with ExitStack() as undo:
+            yield Exchange(session, engine, name, when, undo)
+            undo.pop_all()
+
+    def look(*_: Any) -> Reality:
+        facts = ServerFacts("active", "worker-2", False, "eth0", 1500, frozenset())
+        return Reality({"worker-2": facts}, {}, swarm.observe())
+
+    def instead(_: Any, app: Any, volume: Any, server: str, gone: float, to: str) -> Any:
+        return failover.Lost(volume, "notes", server, gone, to, START)
+
+    for name, answer in {
+        "lock": lambda *_: nullcontext(), "engine_of": lambda _: nullcontext(),
+        "hidden": lambda session, name, error: error, "stack_of": lambda *_: None,
+        "storage": lambda _: target, "_clock": lambda _: swarm.now, "observe": look,
+        "protected": protected, "stopped": stopped, "_instead": instead,
+        "_staged": lambda *_: "", "load_into": lambda *_: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(failover, name, answer)
+    site = SimpleNamespace(
+        storage_server=target, manager=target,
+        storage=SimpleNamespace(failover=SimpleNamespace(seconds=AFTER.total_seconds())),
+    )  # fmt: skip
+    loaded = SimpleNamespace(site=site, apps={"one": None, "two": None})
+    servers = {"worker-2": target}
+    return SimpleNamespace(manager=LocalRunner(), servers=servers, loaded=loaded, report=ignore)
+
+
+def test_all_apps_of_a_dead_server_come_up_after_one_wait(dead: Any, swarm: Swarm) -> None:
+    swarm.now = START + AFTER - timedelta(seconds=10)
+    assert failover.unasked(dead, seconds=1) == failover.Unasked()
+    swarm.now = START + AFTER
+    done = failover.unasked(dead, seconds=1)
+    assert ([one.app for one in done.done], done.failed) == (["one", "two"], ())
+
+
+def test_what_was_done_at_once_by_hand_shortens_no_wait_and_makes_none_longer(
+    dead: Any, swarm: Swarm
+) -> None:
+    swarm.now = START + timedelta(minutes=5)
+    failover.fail_over(dead, "one", None, now=True, seconds=1)
+    with pytest.raises(failover.TooSoon, match=r"two: .* for 30\d s only"):
+        failover.fail_over(dead, "two", None, now=False, seconds=1)
+    swarm.now = START + AFTER
+    (lost,) = failover.fail_over(dead, "two", None, now=False, seconds=1).lost
+    assert AFTER.total_seconds() - 5 < lost.gone <= AFTER.total_seconds()
+
+
+def test_a_failover_that_was_undone_makes_no_app_wait_anew(
+    dead: Any, swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RonronError("one: no")
+
+    swarm.now = START + AFTER
+    with monkeypatch.context() as patched:
+        patched.setattr(failover, "load_into", fails)
+        with pytest.raises(RonronError, match="one: was not brought up: no"):
+            failover.fail_over(dead, "one", None, now=False, seconds=1)
+    assert "ronron.volume.one.notes" in swarm.nodes[0].labels
+    assert len(failover.unasked(dead, seconds=1).done) == 2
+
+
+def test_a_server_that_came_back_meanwhile_is_waited_for_anew(dead: Any, swarm: Swarm) -> None:
+    swarm.now = START + AFTER
+    failover.fail_over(dead, "one", None, now=False, seconds=1)
+    swarm.change("worker-1", state="ready")
+    swarm.change("worker-1", state="down")
+    with pytest.raises(failover.TooSoon, match=r"two: .* gone for 0 s only"):
+        failover.fail_over(dead, "two", None, now=False, seconds=1)
 
 
 def test_the_manager_that_does_not_answer_ends_an_unasked_failover(tmp_path: Path) -> None:

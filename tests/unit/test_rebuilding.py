@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,7 @@ def test_the_report_says_which_snapshot_each_app_runs() -> None:
         ],
         "failed": [{"app": "wiki", "error": "wiki: no"}],
         "left": ["hi"],
+        "carry_error": None,
         "servers_seconds": 30.0,
         "platform_seconds": 31.0,
         "seconds": 118.0,
@@ -200,3 +202,16 @@ def test_a_rebuild_never_takes_a_snapshot_from_the_future(
     assert {one.app: one.snapshot for one in report.apps} == {"blog": right, "shop": None}
     (failed,) = report.failed
     assert str(failed.error).startswith("wiki: every snapshot is from the future")
+
+
+def test_without_a_package_index_the_apps_come_back_all_the_same(
+    rebuilt: Callable[[Sequence[Snapshot]], Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RonronError("one: no package index answers")
+
+    monkeypatch.setattr(carry, "carry_out", fails)
+    report = rebuilt(())
+    assert [one.app for one in report.apps] == ["blog", "shop", "wiki"]
+    assert report.plain()["carry_error"] == "one: no package index answers"
+    assert json.loads(Path(rebuilding.REPORT).read_text()).items() >= report.plain().items()

@@ -44,7 +44,7 @@ def rebuild(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> int
         output.result_json(done.plain())
     else:
         _print(done)
-    return 1 if done.failed else 0
+    return 1 if done.failed or done.carrying else 0
 
 
 def _print(done: Report) -> None:
@@ -66,6 +66,9 @@ def _print(done: Report) -> None:
         output.note(f"{name} was there and was left alone: ronron restore {name}")
     for bad in done.failed:
         print_error(str(bad.error), bad.error.details)
+    if done.carrying:
+        print_error(str(done.carrying), done.carrying.details)
+        output.note("the apps run; backups and other timers do not, before ronron apply carries it")
     output.result(
         f"rebuilt in {done.seconds:.0f} s, of which {done.servers:.0f} s for the servers and "
         f"{done.platform:.0f} s for the platform"

@@ -6,10 +6,9 @@ manager can do it unasked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,8 @@ from ronron.backup.restic import Snapshot, choose
 from ronron.backup.restore import load_into
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan import fencing
+from ronron.plan import absence, fencing
+from ronron.plan.absence import gone_since, moment
 from ronron.plan.apply import wait_for_answer
 from ronron.plan.backups import hidden, protected, restic, stack_of, storage
 from ronron.plan.exchanging import Exchange, stopped
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from ronron.catalog.render import Volume
     from ronron.servers.runner import Runner
-    from ronron.swarm.state import Node
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,6 @@ class FailedOver:
     kept: tuple[Kept, ...]
 
 
-def gone_since(node: Node, now: datetime) -> float:
-    """Seconds for which the swarm has not reached a node: at least so many."""
-    return (now - moment(node.updated)).total_seconds()
-
-
-def moment(text: str) -> datetime:
-    """A time as Docker writes it, with nanoseconds, which Python does not read."""
-    found = datetime.fromisoformat(re.sub(r"\.\d+", "", text))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
 def lost(
     session: Session, engine: DockerClient, reality: Reality, name: str, to: str | None, now: bool
 ) -> tuple[Lost, ...]:
@@ -98,10 +86,10 @@ def lost(
     ]
     if not missing:
         return ()
-    clock = _clock(engine)
+    clock, known = _clock(engine), absence.read(session.manager)
     needed = session.loaded.site.storage.failover.seconds
     for volume, node in missing:
-        spent = gone_since(node, clock)
+        spent = gone_since(node, clock, known)
         _refuse(session, reality, volume, node.name)
         if spent < needed and not now:
             raise TooSoon(
@@ -112,7 +100,7 @@ def lost(
     gone = {node.name for _, node in missing}
     places = _places(session, reality, app, [volume for volume, _ in missing], gone, to)
     return tuple(
-        _instead(session, app, volume, node.name, gone_since(node, clock), places[volume])
+        _instead(session, app, volume, node.name, gone_since(node, clock, known), places[volume])
         for volume, node in missing
     )
 
@@ -197,6 +185,7 @@ def fail_over(
         found = lost(session, engine, reality, name, to, now)
         if not found:
             return FailedOver(name, (), ())
+        clock = _clock(engine)
         app, stack = protected(session, reality.swarm, name), stack_of(session, name)
 
         def answers() -> None:
@@ -208,7 +197,8 @@ def fail_over(
                 session, engine, name, stamp(), seconds, answers, worked=False
             ) as exchange:
                 for one in found:
-                    kept += _bring_up(exchange, app, one, reality.swarm)
+                    since = clock - timedelta(seconds=one.gone)
+                    kept += _bring_up(exchange, app, one, reality.swarm, since)
         except RonronError as error:
             told = RonronError(
                 f"{name}: was not brought up: {error.message.removeprefix(f'{name}: ')}",
@@ -219,12 +209,20 @@ def fail_over(
     return FailedOver(name, found, tuple(kept))
 
 
-def _bring_up(exchange: Exchange, app: Protected, one: Lost, swarm: state.SwarmState) -> list[Kept]:
-    """Fence the old copy off, and load the dump into an empty folder on the other server."""
+def _bring_up(
+    exchange: Exchange, app: Protected, one: Lost, swarm: state.SwarmState, since: datetime
+) -> list[Kept]:
+    """Fence the old copy off, and load the dump into an empty folder on the other server.
+
+    `since` is when the old server was lost: labels of its node do not make other apps wait anew.
+    """
     session, volume = exchange.session, one.volume
+    changed = (session.manager, exchange.engine, one.server, since)
+    exchange.undo.callback(absence.keep, *changed)  # after those that take the labels away
     # The fence first: whatever comes after, the old server's copy is used no more.
     exchange.label(one.server, volume.fence, exchange.when, swarm)
     exchange.pin(volume, one.target, swarm)
+    absence.keep(*changed)
     target, source = session.servers[one.target], storage(session)
     work = str(PurePosixPath(aside(volume.path, "moving", exchange.when)).parent)
     for runner in {runner.name: runner for runner in (source, target)}.values():

@@ -22,7 +22,7 @@ from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
 from ronron.events import Event, State
 from ronron.events import Report as Told
-from ronron.plan import apply, pending
+from ronron.plan import apply, carry, pending
 from ronron.plan.backups import APPS_AT_ONCE, Failed, hidden, restic
 from ronron.plan.lock import lock
 from ronron.plan.restoring import restore_now
@@ -48,8 +48,9 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Report:
-    """What a rebuild did; `left` are the apps that were there. `servers`, `platform` and `seconds`
-    (all of it) are in seconds, as are the phases of each app: deploy, fetch, load, start."""
+    """What a rebuild did; `left` are the apps that were there, and `carrying` is why ronron could
+    not be carried to the manager, if so. `servers`, `platform` and `seconds` (all of it) are in
+    seconds, as are the phases of each app: deploy, fetch, load, start."""
 
     apps: tuple[Rebuilt, ...]
     failed: tuple[Failed, ...]
@@ -57,6 +58,7 @@ class Report:
     servers: float
     platform: float
     seconds: float
+    carrying: RonronError | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it, in the file that is kept too."""
@@ -73,6 +75,7 @@ class Report:
             ],
             "failed": [{"app": one.app, "error": str(one.error)} for one in self.failed],
             "left": list(self.left),
+            "carry_error": str(self.carrying) if self.carrying else None,
             "servers_seconds": round(self.servers, 1),
             "platform_seconds": round(self.platform, 1),
             "seconds": round(self.seconds, 1),
@@ -83,16 +86,16 @@ def rebuild(session: Session, *, seconds: float) -> Report:
     """Apply the platform, then deploy and restore every declared app that is not there.
 
     `seconds` is how long an app may take to answer. Apps of one priority come back together, and
-    before those of the next. Apps that fail do not stop the others. The report is kept on the
-    manager. Raises RonronError when the platform cannot be applied or the repository cannot be
-    read.
+    before those of the next. Apps that fail do not stop the others. ronron is carried to the
+    manager last: the apps come back without it. The report is kept on the manager. Raises
+    RonronError when the platform cannot be applied or the repository cannot be read.
     """
     began, at = time.monotonic(), datetime.now(UTC)
     with lock(session.manager, "ronron rebuild"):
         made, reality = plan(session)
         apply.check(made, reality)
         own = tuple(change for change in made.apps if change.app in PLATFORM)
-        bare = replace(made, apps=own)
+        bare = replace(made, apps=own, carry=())
         reality = apply.servers(session, bare, reality)
         servers = time.monotonic() - began
         apply.apps(session, bare, reality, seconds=seconds)
@@ -124,6 +127,12 @@ def rebuild(session: Session, *, seconds: float) -> Report:
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
             for together in waves(session.loaded, coming):
                 results += threads.map(one, together)
+        carrying: RonronError | None = None
+        try:
+            if made.carry:
+                carry.carry_out(session, reality)
+        except RonronError as error:
+            carrying = error
         report = Report(
             tuple(result for result in results if isinstance(result, Rebuilt)),
             tuple(result for result in results if isinstance(result, Failed)),
@@ -131,6 +140,7 @@ def rebuild(session: Session, *, seconds: float) -> Report:
             servers,
             platform,
             time.monotonic() - began,
+            carrying,
         )
         told = {"at": at.isoformat(timespec="seconds"), **report.plain()}
         session.manager.run(["install", "-d", "-m", "0700", STATE])
