@@ -22,6 +22,7 @@ from ronron.site.logs import Retention, days, store_of
 from ronron.site.models import App, Site
 from ronron.site.security import SERVERS, declared_ports
 from ronron.swarm.certificates import log_certificates
+from stack_corpus import Case, cases
 
 MODULES = Path("/usr/local/lib/rsyslog")
 ACCESS = LogAccess("ca", "certificate", "key")
@@ -40,6 +41,7 @@ def app(name: str, recipe: str = "hello", how: str = "whole") -> App:
 
 
 STORE = app("logs", "logs")
+ROUTE = re.compile(r"traefik\.http\.(?:routers|services)\.([^.]+)\.")
 
 
 @pytest.mark.skipif(
@@ -83,6 +85,23 @@ def test_addresses_of_some_apps_are_shortened_and_the_others_left() -> None:
     # Every way that is not shortened comes last, and nothing sends the whole line.
     assert text.index("addresses.py truncated") < text.index("set $!client = $.line!ClientHost")
     assert "ClientAddr" not in text
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_requests_of_all_routes_of_a_plain_stack_are_its_apps(case: Case) -> None:
+    services = case.outcome().get("services") or {}
+    labels = [
+        label for one in services.values() for label in one.get("deploy", {}).get("labels", ())
+    ]
+    routes = {found[1] for label in labels if (found := ROUTE.match(label))}
+    text = shipping.configuration("one", [STORE])
+    patterns = re.findall(r"re_extract\(\$\.line!(?:Router|Service)Name, '(.+?)'", text)
+    assert len(patterns) == 2
+    for pattern in patterns:
+        for route in {"${app}_1", *routes}:
+            match = re.fullmatch(pattern, route.replace("${app}", "my-wiki") + "@swarm")
+            assert match is not None, route
+            assert match[1] == "my-wiki", route
 
 
 def test_a_site_without_a_store_sends_nothing() -> None:
