@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ronron.catalog.recipe import find
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
 from ronron.servers.defend import fail2ban
@@ -207,6 +208,16 @@ def test_a_retention_is_a_number_of_days_weeks_or_years(tmp_path: Path, text: st
         "logs.retention.app",
         "days, weeks or years: 30d, 2w",
     )
+
+
+def test_opensearchs_gate_answers_its_health_without_a_password() -> None:
+    recipe = find("elastic")
+    web = recipe.extension.web
+    assert web is not None
+    text = (recipe.folder / "gate.cfg").read_text("utf-8")
+    (people,) = (part for part in text.split("\n\n") if part.startswith("frontend people"))
+    assert f"    bind :{web.port}\n" in people
+    assert f"    monitor-uri {web.health}\n" in people
 
 
 def test_a_site_has_one_store(tmp_path: Path) -> None:
