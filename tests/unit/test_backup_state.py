@@ -173,6 +173,8 @@ def test_metrics_are_prometheus_text() -> None:
         'ronron_backup_alert{app="blog",kind="failed"} 1',
         'ronron_backup_alert{app="blog",kind="old"} 0',
         'ronron_backup_alert_after_seconds{app="blog"} 129600',
+        f'ronron_backup_deployed_timestamp_seconds{{app="blog"}} {ago(days=30).timestamp():.0f}',
+        f'ronron_backup_drill_after_seconds{{app="blog"}} {9 * 86400}',
         "ronron_backup_check_failed 0",
         'ronron_backup_clock_skew_seconds{server="m"} 0.5',
     ):
@@ -222,3 +224,36 @@ def test_a_rest_server_is_taken_for_append_only_and_the_other_choice_is_pointed_
     assert Backup(repository=rest, append_only=False).exposed
     assert Backup(repository="/r").deletes
     assert not Backup(repository="/r", append_only=True).deletes
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last", "never"),
+    [
+        ("weekly", 9, 9),
+        ("monthly", 33, 33),
+        ("*-01,04,07,10-01 07:00", 94, 94),
+        ("off", None, None),
+    ],
+)
+def test_a_drill_is_overdue_by_its_schedule(
+    schedule: str, last: int | None, never: int | None
+) -> None:
+    settings = Backup.model_validate({"repository": "/r", "drill": schedule})
+
+    def overdue(days: float, drilled: bool) -> bool:
+        deployed = ago(days=400) if drilled else ago(days=days)
+        state = states.expected(State(), {"blog": rule(settings, None)}, {"blog": deployed})
+        return state.apps["blog"].drill_overdue(ago(days=days) if drilled else None, NOW)
+
+    for drilled, after in ((True, last), (False, never)):
+        if after is None:
+            assert not overdue(399, drilled)
+        else:
+            assert not overdue(after - 0.1, drilled)
+            assert overdue(after + 0.1, drilled)
+
+
+def test_no_figure_of_drills_where_they_are_off() -> None:
+    off = rule(Backup.model_validate({"repository": "/r", "drill": "off"}), None)
+    state = states.expected(State(), {"blog": off}, {"blog": ago(days=30)})
+    assert "drill_after" not in metrics.text(state, NOW)

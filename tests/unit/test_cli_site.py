@@ -62,7 +62,10 @@ def test_a_new_site_loads_teaches_and_can_keep_secrets(
     assert (loaded.site.name, loaded.site.contact) == ("my-cloud", "admin@example.org")
     assert loaded.site.servers == {}
     key = home / "ronron" / "keys" / "my-cloud.key"
-    assert f"key made: {key}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"key made: {key}" in told
+    assert "ronron deploy monitoring" in told
+    assert "ronron deploy logs" in told
     assert recipient_of(key) in (folder / "recipients.txt").read_text()
     assert (folder / "known_hosts").read_text() == ""
     Vault(folder, key).write("blog", Secrets())

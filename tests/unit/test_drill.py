@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,14 +16,18 @@ from ronron.backup.drill import Clock, Place, fits, hold, look
 from ronron.backup.drilled import METRICS, PATH, Drilled, parse, read, record
 from ronron.backup.restic import Snapshot
 from ronron.catalog.checks import Check
-from ronron.catalog.recipe import Recipe, find, names
+from ronron.catalog.recipe import Catalog, Recipe, find, names
 from ronron.catalog.render import Stack, render
+from ronron.cli.app import _drill
 from ronron.errors import RonronError
 from ronron.events import ignore
+from ronron.plan import watching
 from ronron.plan.drilling import silent
 from ronron.plan.status import AppStatus
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import Answer, RecordingRunner
+from ronron.site.backup import Backup
+from ronron.site.load import LoadedSite
 from ronron.site.models import App, Site
 from ronron.swarm import aside
 
@@ -216,3 +221,29 @@ def test_an_app_that_did_not_come_back_is_not_well() -> None:
     assert well.ok
     assert replace(well, drill=PASSED).ok
     assert not replace(well, drill=FAILED).ok
+
+
+def test_an_app_whose_drill_is_overdue_is_not_well() -> None:
+    late = AppStatus("blog", "ghost", {"web": (1, 1)}, drill_overdue=True)
+    assert not late.ok
+    assert _drill(late) == "never: OVERDUE"
+    late = replace(late, drill=PASSED)
+    assert not late.ok
+    assert _drill(late).startswith("passed ")
+    assert _drill(late).endswith(" ago: OVERDUE")
+
+
+def test_apps_that_look_at_the_servers_are_due_for_no_drill() -> None:
+    backup = Backup.model_validate({"repository": "/mnt/backup"})
+    site = Site.model_validate(
+        {"name": "cats", "domain": "example.org", "contact": "a@example.org", "backup": backup}
+    )
+    names = ("blog", "monitoring")
+    apps = {
+        name: App.model_validate({"name": name, "recipe": recipe})
+        for name, recipe in zip(names, ("ghost", "monitoring"), strict=True)
+    }
+    loaded = LoadedSite(Path("/nowhere"), site, apps)
+    session: Any = SimpleNamespace(loaded=loaded, catalog=Catalog())
+    found = {name: rule.drill_after for name, rule in watching.rules(session, names).items()}
+    assert found == {"blog": 9 * 86400, "monitoring": 0}

@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 from ronron.catalog import access, guards
-from ronron.catalog.recipe import Catalog, Recipe, builtin_folder, load, names
+from ronron.catalog.recipe import Catalog, Recipe, builtin_folder, find, load, names
 from ronron.catalog.render import Stack, render
 from ronron.catalog.stackfile import read_stack
 from ronron.errors import Problem, SiteError
@@ -253,6 +253,22 @@ def test_values_that_make_no_sense_are_refused(fields: dict[str, Any], said: str
 def test_admin_paths_are_the_recipes() -> None:
     with pytest.raises(SiteError, match=r"apps/blog\.yml: access\.admin: the recipe hello names"):
         stack(app(access={"admin": ["192.0.2.7"]}))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "remedy"),
+    [
+        ("monitoring", "leave the domain out; the recipe grafana has pages"),
+        ("logs", "leave the domain out; the recipe elastic has pages"),
+        ("registry", "leave the domain out"),
+    ],
+)
+def test_a_recipe_without_a_web_page_takes_no_domain(recipe: str, remedy: str) -> None:
+    values = {"name": "a", "recipe": recipe}
+    assert list(guards.check(App.model_validate(values), find(recipe))) == []
+    named = App.model_validate({**values, "domain": "cats.example.org"})
+    (problem,) = guards.check(named, find(recipe))
+    assert (problem.file, problem.path, problem.remedy) == ("apps/a.yml", "domain", remedy)
 
 
 def test_an_app_without_a_domain_has_nobody_to_ask(tmp_path: Path) -> None:

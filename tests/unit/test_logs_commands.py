@@ -112,6 +112,8 @@ def test_requests_in_the_proxys_own_log_keep_clients_that_are_shortened_to_thems
     assert line["client"] == "192.0.2.77"
     assert "client" not in found("truncated")[0]
     assert found("whole", status="5xx") == found("whole", of="wiki") == []
+    lines[:] = [json.dumps({**request, "ServiceName": "blog_admin@swarm"})]
+    assert "client" not in found("truncated")[0]
 
 
 def test_the_access_logs_older_files_are_read_first_and_from_a_time_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -111,6 +112,27 @@ def test_the_site_says_who_is_told_and_secrets_without_a_value_are_left_out() ->
     assert stack.secrets == {"slack_url": "monitoring_slack_url_1"}
     filled = stack.compose["services"]["prometheus"]["environment"]["THRESHOLDS"]
     assert "ronron_threshold_disk" in filled
+
+
+@pytest.mark.parametrize(
+    ("mounted", "left_out"),
+    [
+        ("/", False),
+        ("/var/lib/docker", False),
+        ("/var/lib/docker/overlay2/a/merged", True),
+        ("/run", True),
+        ("/run/docker/netns/a", True),
+        ("/dev/shm", True),  # noqa: S108 - nothing is written there
+        ("/devices", False),
+    ],
+)
+def test_disks_are_measured_and_what_docker_mounts_on_them_is_not(
+    mounted: str, left_out: bool
+) -> None:
+    option = "--collector.filesystem.mount-points-exclude="
+    command = find("monitoring").stack["services"]["node"]["command"]
+    (pattern,) = (word.removeprefix(option) for word in command if word.startswith(option))
+    assert bool(re.search(pattern.replace("$$", "$"), mounted)) is left_out
 
 
 def test_no_other_recipe_gets_what_is_the_monitorings() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from ronron.catalog.recipes.monitoring.image import server
 from ronron.servers.provision import contents, figures
@@ -77,6 +82,50 @@ def test_upgrades_that_wait_are_counted() -> None:
     ]
 
 
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt-get")
+def test_a_kernels_upgrade_is_counted_which_needs_a_new_package(tmp_path: Path) -> None:
+    def package(name: str, version: str, *more: str) -> str:
+        fields = (f"Package: {name}", f"Version: {version}", "Architecture: all", *more)
+        return "\n".join((*fields, "Maintainer: a", "Description: a", "\n"))
+
+    described = ("Filename: ./a.deb", "Size: 1", f"SHA256: {'0' * 64}")
+    installed = "Status: install ok installed"
+    write(
+        tmp_path / "debian-security/Packages",
+        package("linux-image", "2", "Depends: linux-2", *described)
+        + package("linux-2", "2", *described),
+    )
+    write(
+        tmp_path / "debian-security/Release",
+        "Origin: Debian\nLabel: Debian-Security\nSuite: stable-security\n",
+    )
+    write(
+        tmp_path / "status",
+        package("linux-image", "1", installed, "Depends: linux-1")
+        + package("linux-1", "1", installed),
+    )
+    write(tmp_path / "sources.list", f"deb [trusted=yes] file:{tmp_path}/debian-security ./\n")
+    write(
+        tmp_path / "apt.conf",
+        f'Dir::State "{tmp_path}/state";\nDir::State::status "{tmp_path}/status";\n'
+        f'Dir::Cache "{tmp_path}/cache";\nDir::Etc "{tmp_path}";\nAPT::Sandbox::User "";\n',
+    )
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (tmp_path / folder).mkdir(parents=True)
+
+    def run(*argv: str) -> str:
+        environment = {**os.environ, "APT_CONFIG": str(tmp_path / "apt.conf"), "LC_ALL": "C"}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("apt-get", "update")
+    assert list(figures.upgrades(run(*figures.SIMULATED))) == [
+        'server_upgrades_pending{kind="all"} 2',
+        'server_upgrades_pending{kind="security"} 2',
+    ]
+
+
 def test_bans_of_the_last_ten_minutes_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "fail2ban.sqlite3"
     with closing(sqlite3.connect(path)) as database:
@@ -122,4 +171,6 @@ def test_log_lines_that_wait_are_told_where_they_are_sent(tmp_path: Path) -> Non
     assert list(figures.spooled(tmp_path / "none")) == []
     write(tmp_path / "spool/app.00000001", "x" * 700)
     write(tmp_path / "spool/journal", "x" * 100)
+    # As one that rsyslog deletes after the folder was listed.
+    (tmp_path / "spool/app.00000002").symlink_to(tmp_path / "gone")
     assert list(figures.spooled(tmp_path / "spool")) == ["server_logs_waiting_bytes 800"]

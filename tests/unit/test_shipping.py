@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ronron.catalog.recipe import find
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
 from ronron.servers.defend import fail2ban
@@ -22,6 +23,7 @@ from ronron.site.logs import Retention, days, store_of
 from ronron.site.models import App, Site
 from ronron.site.security import SERVERS, declared_ports
 from ronron.swarm.certificates import log_certificates
+from stack_corpus import Case, cases
 
 MODULES = Path("/usr/local/lib/rsyslog")
 ACCESS = LogAccess("ca", "certificate", "key")
@@ -40,6 +42,7 @@ def app(name: str, recipe: str = "hello", how: str = "whole") -> App:
 
 
 STORE = app("logs", "logs")
+ROUTE = re.compile(r"traefik\.http\.(?:routers|services)\.([^.]+)\.")
 
 
 @pytest.mark.skipif(
@@ -83,6 +86,23 @@ def test_addresses_of_some_apps_are_shortened_and_the_others_left() -> None:
     # Every way that is not shortened comes last, and nothing sends the whole line.
     assert text.index("addresses.py truncated") < text.index("set $!client = $.line!ClientHost")
     assert "ClientAddr" not in text
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_requests_of_all_routes_of_a_plain_stack_are_its_apps(case: Case) -> None:
+    services = case.outcome().get("services") or {}
+    labels = [
+        label for one in services.values() for label in one.get("deploy", {}).get("labels", ())
+    ]
+    routes = {found[1] for label in labels if (found := ROUTE.match(label))}
+    text = shipping.configuration("one", [STORE])
+    patterns = re.findall(r"re_extract\(\$\.line!(?:Router|Service)Name, '(.+?)'", text)
+    assert len(patterns) == 2
+    for pattern in patterns:
+        for route in {"${app}_1", *routes}:
+            match = re.fullmatch(pattern, route.replace("${app}", "my-wiki") + "@swarm")
+            assert match is not None, route
+            assert match[1] == "my-wiki", route
 
 
 def test_a_site_without_a_store_sends_nothing() -> None:
@@ -188,6 +208,16 @@ def test_a_retention_is_a_number_of_days_weeks_or_years(tmp_path: Path, text: st
         "logs.retention.app",
         "days, weeks or years: 30d, 2w",
     )
+
+
+def test_opensearchs_gate_answers_its_health_without_a_password() -> None:
+    recipe = find("elastic")
+    web = recipe.extension.web
+    assert web is not None
+    text = (recipe.folder / "gate.cfg").read_text("utf-8")
+    (people,) = (part for part in text.split("\n\n") if part.startswith("frontend people"))
+    assert f"    bind :{web.port}\n" in people
+    assert f"    monitor-uri {web.health}\n" in people
 
 
 def test_a_site_has_one_store(tmp_path: Path) -> None:

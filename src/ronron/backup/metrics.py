@@ -17,6 +17,8 @@ ABOUT = {
     "tried_timestamp_seconds": "When a backup last began.",
     "failed": "Whether the last backup failed.",
     "alert_after_seconds": "How old the newest snapshot may be.",
+    "deployed_timestamp_seconds": "Since when the app is deployed as it is.",
+    "drill_after_seconds": "How old the last drill may be.",
     "alert": "What was wrong when this was written.",
     "check_timestamp_seconds": "When the repository was last checked.",
     "check_failed": "Whether that check found errors.",
@@ -66,6 +68,10 @@ def _of(app: Watched) -> Iterator[tuple[str, float]]:
         yield "tried_timestamp_seconds", app.tried.timestamp()
     yield "failed", float(bool(app.error))
     yield "alert_after_seconds", app.alert_after
+    if app.since:
+        yield "deployed_timestamp_seconds", app.since.timestamp()
+    if app.drill_after:
+        yield "drill_after_seconds", app.drill_after
 
 
 def _row(name: str, labels: Mapping[str, str], value: float) -> str:

@@ -6,7 +6,7 @@ A snapshot is in it because the repository listed it, never because a job ended 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,7 +41,8 @@ class Watched(_Model):
     """What is known of one app: its two newest snapshots that are not from the future.
 
     `tried` is when a backup of it last began, and `error` why that failed. `period` and
-    `alert_after` are in seconds: how often it is due, and how old its newest snapshot may be.
+    `alert_after` are in seconds: how often it is due, and how old its newest snapshot may be;
+    `drill_after` is how old its last drill may be, 0 where none is due.
     """
 
     newest: Seen | None = None
@@ -52,6 +53,14 @@ class Watched(_Model):
     since: datetime | None = None
     period: int = 0
     alert_after: int = 0
+    drill_after: int = 0
+
+    def drill_overdue(self, last: datetime | None, now: datetime) -> bool:
+        """Whether a drill is overdue whose last one was at `last`, None where it had none."""
+        begun = last or self.since
+        return bool(
+            self.drill_after and begun and now - begun > timedelta(seconds=self.drill_after)
+        )
 
 
 class Checked(_Model):
@@ -153,6 +162,7 @@ def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, dateti
                     update={
                         "period": rule.period,
                         "alert_after": rule.alert_after,
+                        "drill_after": rule.drill_after,
                         "since": since.get(app),
                     }
                 )

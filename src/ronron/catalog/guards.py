@@ -43,6 +43,9 @@ _OPTIONS = {
 }
 """Options of Traefik's middleware by the header that they set."""
 
+_PAGES = {"monitoring": "grafana", "logs": "elastic"}
+"""What people may look at in the place of a recipe that has no web page."""
+
 _RULE = re.compile(r"traefik\.http\.routers\.([^.]+)\.rule", re.IGNORECASE)
 _SETS = re.compile(r"traefik\.http\.middlewares\.[^.]+\.headers\.(.+)", re.IGNORECASE)
 _CUSTOM = "customresponseheaders."
@@ -76,6 +79,11 @@ def check(app: App, recipe: Recipe) -> Iterator[Problem]:
     """What the app's file asks of the proxy that the recipe has nothing for."""
     file, web = f"apps/{app.name}.yml", recipe.extension.web
     if web is None:
+        if app.domain:
+            text = f"{recipe.name} has no web page: nothing would answer there"
+            other = _PAGES.get(recipe.name)
+            instead = f"; the recipe {other} has pages" if other else ""
+            yield Problem(file, "domain", text, f"leave the domain out{instead}")
         for field in ("headers", "access", "traffic"):
             if field in app.model_fields_set and getattr(app, field).model_fields_set:
                 text = f"{recipe.name} answers no domain: the proxy does not stand before it"

@@ -93,9 +93,10 @@ def _drill(app: AppStatus) -> str:
     from datetime import UTC, datetime
 
     if app.drill is None:
-        return ""
+        return "never: OVERDUE" if app.drill_overdue else ""
     past = output.age((datetime.now(UTC) - app.drill.at).total_seconds())
-    return f"{'passed' if app.drill.passed else 'FAILED'} {past} ago"
+    overdue = ": OVERDUE" if app.drill_overdue else ""
+    return f"{'passed' if app.drill.passed else 'FAILED'} {past} ago{overdue}"
 
 
 @click.command("list")

@@ -29,6 +29,7 @@ def init(folder: Path, name: str | None, domain: str, contact: str | None) -> No
     )
     say = "set domain and contact in" if domain == "example.org" else "read"
     output.result(f"next: {say} {folder / 'ronron.yml'}, then ronron server add ADDRESS")
+    output.result("then, if you like: ronron deploy monitoring (alerts), ronron deploy logs")
 
 
 @click.command()

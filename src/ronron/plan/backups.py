@@ -129,7 +129,7 @@ def back_up(
         clear_unless_held(session, engine)
         swarm = state.observe(engine)
         since = watching.deployed(loaded, swarm)
-        known = watching.rules(loaded, since)
+        known = watching.rules(session, since)
         # After the swarm: what was deployed there by a rebuild is written down before.
         waiting = pending.waiting(session.manager)
         chosen = names or [name for name in since if job in ("", known[name].job)]
@@ -225,7 +225,7 @@ def _write(
             dumps = {dump.database: dump.size for dump in result.dumps}
             app = result.snapshot.app
             seen = states.tried(seen, app, began, held=result.held, dumps=dumps)
-    seen, _ = watching.judged(session.loaded, swarm, seen)
+    seen, _ = watching.judged(session, swarm, seen)
     watching.write(session.manager, seen)
 
 
@@ -240,7 +240,7 @@ def survey(
         swarm = state.observe(engine)  # Bare servers before a rebuild have none.
     seen = states.listed(watching.read(session.manager), found, utcnow())
     seen = seen.model_copy(update={"skew": watching.skew(session)})
-    _, alerts = watching.judged(session.loaded, swarm, seen)
+    _, alerts = watching.judged(session, swarm, seen)
     return (
         tuple(one for one in found if app in (None, one.app)),
         states.dumps_of(seen),

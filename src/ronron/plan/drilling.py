@@ -22,6 +22,7 @@ from ronron.plan.clearing import LOCK, clear, clear_app
 from ronron.plan.lock import lock
 from ronron.plan.make import recipe_of
 from ronron.plan.session import Session
+from ronron.plan.watching import of_servers
 from ronron.site.models import App, Site
 from ronron.swarm import aside, stacks, state
 from ronron.swarm.engines import engine_of
@@ -47,12 +48,12 @@ def drill(session: Session, names: Sequence[str] = (), *, seconds: float) -> tup
     were killed. Raises RonronError when there is no swarm, or another drill is being held.
     """
     for name in names:
-        if _of_servers(session, session.loaded.app(name)):
+        if of_servers(session, session.loaded.app(name)):
             raise OperatorError(f"{name} looks at the servers themselves: it cannot be drilled")
     chosen = list(names) or [
         name
         for name, app in session.loaded.apps.items()
-        if name not in PLATFORM and not _of_servers(session, app)
+        if name not in PLATFORM and not of_servers(session, app)
     ]
     with lock(session.manager, "ronron drill", LOCK), engine_of(session.manager) as engine:
         clear(session, engine)
@@ -70,12 +71,6 @@ def drill(session: Session, names: Sequence[str] = (), *, seconds: float) -> tup
             done.append(_one(session, engine, swarm, repo, snapshots, name, seconds))
             record(session.manager, [done[-1].found], session.loaded.apps)
     return tuple(done)
-
-
-def _of_servers(session: Session, app: App) -> bool:
-    """Whether the app looks at the servers themselves: aside it would see them as well."""
-    extension = recipe_of(app, session.loaded, session.catalog).extension
-    return bool(extension.docker_socket or extension.host_paths)
 
 
 def _one(

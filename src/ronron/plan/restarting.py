@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ronron.errors import ServerError
-from ronron.events import step
+from ronron.errors import RonronError, ServerError
+from ronron.events import Event, step
+from ronron.plan import monitoring
 from ronron.plan.session import Session
 from ronron.plan.unlocking import unlock
 from ronron.servers.runner import Runner
@@ -19,6 +20,9 @@ NEEDED = "/run/reboot-required"
 
 BACK_SECONDS = 600
 """How long a server may take to come back."""
+
+SEEN_SECONDS = 120
+"""How long the monitoring may take to see that it is back."""
 
 
 def needed(session: Session) -> list[str]:
@@ -48,8 +52,8 @@ def restart(session: Session, name: str) -> None:
     """Drain a server, restart it, wait until it is back, and let it have tasks again.
 
     The first manager is not drained: the proxy and the registry have nowhere else to go. One that
-    was drained before stays so. Raises RonronError when the server does not come back; it stays
-    drained then.
+    was drained before stays so. Nobody is told of alerts of the server meanwhile. Raises
+    RonronError when the server does not come back; it stays drained then.
     """
     runner, report = session.servers[name], session.report
     drains = name != session.loaded.site.manager.name and not _is_drained(session, name)
@@ -57,6 +61,7 @@ def restart(session: Session, name: str) -> None:
         nodes.drain(session.manager, name, report)
     with step(report, "restart", name):
         before = started(runner)
+        silence = _silence(session, name, BACK_SECONDS)
         runner.run(["systemctl", "reboot"], check=False)
 
         def back() -> bool:
@@ -71,6 +76,26 @@ def restart(session: Session, name: str) -> None:
         unlock(session, [name])
     if drains:
         nodes.activate(session.manager, name, report)
+    if silence:
+        _silence(session, name, SEEN_SECONDS, instead=silence)
+
+
+def _silence(session: Session, name: str, seconds: int, instead: str = "") -> str:
+    """Silence the server's alerts, `instead` of a silence that ends; returns the new one's id.
+
+    It is empty where there is no monitoring, and where that does not answer, which is told.
+    """
+    loaded = session.loaded
+    if not any(app.recipe == monitoring.RECIPE for app in loaded.apps.values()):
+        return ""
+    made, why = "", "ronron server restart"
+    try:
+        made = monitoring.silence(session, {"server": name}, f"{seconds}s", "ronron", why)
+        if instead:
+            monitoring.unsilence(session, instead)
+    except RonronError as error:
+        session.report(Event("restart", name, detail=f"its alerts are not silenced: {error}"))
+    return made
 
 
 def _is_drained(session: Session, name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ronron.backup import drilled
 from ronron.backup.alerts import Alert
 from ronron.backup.drilled import Drilled
-from ronron.backup.state import parse
+from ronron.backup.state import parse, utcnow
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
 from ronron.plan import (
@@ -57,8 +57,8 @@ class AppStatus:
     """One app: tasks running of those wanted by service, and what it answered over HTTPS.
 
     `answer` is None where it has no domain or does not answer; `problem` then says why. `drill` is
-    its last drill, None where there was none. `snapshot` is the time of the newest one that the
-    repository was seen to hold.
+    its last drill, None where there was none, and `drill_overdue` whether another is. `snapshot` is
+    the time of the newest one that the repository was seen to hold.
     """
 
     name: str
@@ -72,6 +72,7 @@ class AppStatus:
     answer: probe.Answer | None = None
     problem: str = ""
     drill: Drilled | None = None
+    drill_overdue: bool = False
     snapshot: datetime | None = None
     volumes: Mapping[str, str] = field(default_factory=dict)
     """Where its volumes are: a server, or `shared`."""
@@ -80,7 +81,7 @@ class AppStatus:
     def ok(self) -> bool:
         """Whether everything runs, answers where it should, and came back in its last drill."""
         running = all(have >= wanted for have, wanted in self.services.values())
-        back = self.drill is None or self.drill.passed
+        back = (self.drill is None or self.drill.passed) and not self.drill_overdue
         return bool(self.services) and running and not self.problem and back
 
 
@@ -128,15 +129,20 @@ def status(session: Session) -> SiteStatus:
         running = {name: _services(engine, name) for name in names}
     known = parse(reality.facts[manager].kept.get("backups", ""))
     skew = watching.compared({name: facts.ahead for name, facts in reality.facts.items()})
-    known, alerts = watching.judged(
-        session.loaded, reality.swarm, known.model_copy(update={"skew": skew})
-    )
+    known, alerts = watching.judged(session, reality.swarm, known.model_copy(update={"skew": skew}))
     with ThreadPoolExecutor(8) as threads:
         apps = threads.map(lambda n: _app(session, reality, n, running[n]), names)
         drills = drilled.parse(reality.facts[manager].drills)
         seen = {name: app.newest.time for name, app in known.apps.items() if app.newest}
         backed = [
             replace(app, snapshot=seen.get(app.name), drill=drills.get(app.name)) for app in apps
+        ]
+        now = utcnow()
+        backed = [
+            replace(app, drill_overdue=watched.drill_overdue(app.drill and app.drill.at, now))
+            if (watched := known.apps.get(app.name))
+            else app
+            for app in backed
         ]
         half = interrupted.apps(reality)
         why = "a restore goes on, or was interrupted: ronron apply puts its data back"

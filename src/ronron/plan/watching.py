@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from statistics import median_low
 
@@ -14,10 +15,12 @@ from ronron.backup.alerts import Alert, alerts
 from ronron.backup.state import PATH, State, utcnow
 from ronron.catalog.render import PLATFORM
 from ronron.plan.carry import HERE
+from ronron.plan.make import recipe_of
 from ronron.plan.session import Session
 from ronron.servers.runner import Runner
 from ronron.site.backup import Rule, rule
 from ronron.site.load import LoadedSite
+from ronron.site.models import App
 from ronron.swarm.state import SwarmState
 
 
@@ -35,13 +38,24 @@ def write(manager: Runner, state: State) -> None:
     manager.put(metrics.PATH, metrics.text(state, utcnow()).encode(), mode=0o644)
 
 
-def rules(loaded: LoadedSite, names: Iterable[str]) -> dict[str, Rule]:
+def rules(session: Session, names: Iterable[str]) -> dict[str, Rule]:
     """What holds for the declared apps among `names`, where backups are declared."""
+    loaded = session.loaded
     settings = loaded.site.backup
     if settings is None:
         return {}
-    apps = (loaded.apps[name] for name in names if name in loaded.apps)
-    return {app.name: rule(settings, app.backup) for app in apps}
+    found = {}
+    for app in (loaded.apps[name] for name in names if name in loaded.apps):
+        kept = rule(settings, app.backup)
+        found[app.name] = replace(kept, drill_after=0) if of_servers(session, app) else kept
+    return found
+
+
+def of_servers(session: Session, app: App) -> bool:
+    """Whether the app looks at the servers themselves: aside it would see them as well, so it is
+    not drilled."""
+    extension = recipe_of(app, session.loaded, session.catalog).extension
+    return bool(extension.docker_socket or extension.host_paths)
 
 
 def deployed(loaded: LoadedSite, swarm: SwarmState) -> dict[str, datetime]:
@@ -54,12 +68,12 @@ def deployed(loaded: LoadedSite, swarm: SwarmState) -> dict[str, datetime]:
     return found
 
 
-def judged(loaded: LoadedSite, swarm: SwarmState, state: State) -> tuple[State, tuple[Alert, ...]]:
+def judged(session: Session, swarm: SwarmState, state: State) -> tuple[State, tuple[Alert, ...]]:
     """The state of the apps that are deployed, and what is wrong; nothing without backups."""
-    if loaded.site.backup is None:
+    if session.loaded.site.backup is None:
         return State(), ()
-    since = deployed(loaded, swarm)
-    state = states.expected(state, rules(loaded, since), since)
+    since = deployed(session.loaded, swarm)
+    state = states.expected(state, rules(session, since), since)
     return state, alerts(state, utcnow())
 
 

@@ -88,10 +88,11 @@ main_queue(queue.type="LinkedList" queue.filename="main" queue.maxDiskSpace="{SP
 _CLASSES = """\
 ruleset(name="requests") {
     action(type="mmjsonparse" cookie="" container="$.line")
-    set $.app = re_extract($.line!ServiceName, '^([^@]+)@swarm$', 0, 1, "");
-    # What the proxy itself answered knows no service; routers are APP or APP_NUMBER.
+    # The proxy's services and routers are APP or APP_MORE.
+    set $.app = re_extract($.line!ServiceName, '^([^@_]+)(_[^@]*)?@swarm$', 0, 1, "");
+    # What the proxy itself answered knows no service.
     if $.app == "" then
-        set $.app = re_extract($.line!RouterName, '^([a-z0-9-]+)(_[0-9]+)?@swarm$', 0, 1, "proxy");
+        set $.app = re_extract($.line!RouterName, '^([^@_]+)(_[^@]*)?@swarm$', 0, 1, "proxy");
     set $.message = $.line!RequestMethod & " " & $.line!RequestHost & $.line!RequestPath & " "
                     & $.line!DownstreamStatus;
     set $.milliseconds = $.line!Duration / 1000000;

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from ronron.site import values
-from ronron.site.drills import DrillSchedule
+from ronron.site.drills import DrillSchedule, overdue_after
 from ronron.site.fields import Duration, Model, SitePath
 
 HOUR, DAY = 3600, 86400
@@ -137,13 +137,17 @@ class AppBackup(_Timed):
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for one app. `job` is the timer that backs it up; the rest is in seconds."""
+    """What holds for one app. `job` is the timer that backs it up; the rest is in seconds.
+
+    `drill_after` is how old its last drill may be, 0 where none is due.
+    """
 
     job: str
     schedule: str
     period: int
     alert_after: int
     keep: Keep
+    drill_after: int
 
 
 def rule(site: Backup, app: AppBackup | None) -> Rule:
@@ -152,7 +156,14 @@ def rule(site: Backup, app: AppBackup | None) -> Rule:
     when = own.schedule or site.schedule
     said = own.alert_after or (site.alert_after if own.schedule is None else None)
     after = seconds(said) if said else ALERT_AFTER[when]
-    return Rule(job_of(site, when), when, PERIODS.get(when, after), after, own.keep or site.keep)
+    return Rule(
+        job_of(site, when),
+        when,
+        PERIODS.get(when, after),
+        after,
+        own.keep or site.keep,
+        overdue_after(site.drill),
+    )
 
 
 def job_of(site: Backup, when: str) -> str:

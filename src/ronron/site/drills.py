@@ -12,6 +12,10 @@ OFF = "off"
 CALENDARS = {"weekly": "Sun *-*-* 07:00:00", "monthly": "*-*-01 07:00:00"}
 """By word: systemd's calendar event."""
 
+DAY = 86400
+_AFTER = {"weekly": 9 * DAY, "monthly": 33 * DAY, OFF: 0}
+_CALENDAR_AFTER = 94 * DAY
+
 _PATTERN = values.calendar_pattern(*CALENDARS, OFF)
 
 
@@ -24,3 +28,11 @@ def _checked(text: str) -> str:
 DrillSchedule = Annotated[
     str, AfterValidator(_checked), WithJsonSchema({"type": "string", "pattern": _PATTERN})
 ]
+
+
+def overdue_after(schedule: str) -> int:
+    """After how many seconds without a drill one is overdue, 0 for never.
+
+    How often a calendar event comes is known to systemd alone: it may be once in three months.
+    """
+    return _AFTER.get(schedule, _CALENDAR_AFTER)

@@ -246,7 +246,7 @@ class _Emitter:
             reading.note(main.steps, f"{main.service}: answers at {self._domain}, not {names}")
             others = []
         if others:
-            router = f"traefik.http.routers.{APP}-hosts"
+            router = f"traefik.http.routers.{APP}_hosts"
             labels |= self._router(router, expression(others, main.rest), APP)
             labels |= self._middleware_labels(main, router)
             reading.note(main.steps, f"{main.service}: also answers at {', '.join(others)}")
@@ -272,7 +272,8 @@ class _Emitter:
             return
         else:
             reading.note(route.steps, f"{route.service}: also answers where {route.rest}")
-        name = "-".join(dict.fromkeys(p for p in (APP, route.service, route.name) if p))
+        # Lines of the access log are the app's whose name stands before the first underscore.
+        name = f"{APP}_" + "-".join(dict.fromkeys(p for p in (route.service, route.name) if p))
         router = f"traefik.http.routers.{name}"
         body = self._services[route.service]
         port = route.port or (

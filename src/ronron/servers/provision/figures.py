@@ -26,10 +26,12 @@ LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/dpkg/status"))
 REBOOT = (Path("/run/reboot-required"), Path("/var/run/reboot-required"))
 DOCKER = "http://127.0.0.1:9323/metrics"
 PERIOD = 600
+# A kernel's upgrade is a package of another name: without the option it is not told of.
+SIMULATED = ("apt-get", "--simulate", "-o", "Debug::NoLocking=true", "--with-new-pkgs", "upgrade")
 
 
 def upgrades(simulated: str) -> Iterator[str]:
-    """What `apt-get --simulate upgrade` printed, counted: all packages, and security's."""
+    """What SIMULATED printed, counted: all packages, and security's."""
     lines = [line for line in simulated.splitlines() if line.startswith("Inst ")]
     security = [line for line in lines if re.search(r"\([^)]*security", line, re.I)]
     for kind, found in (("all", lines), ("security", security)):
@@ -59,7 +61,14 @@ def bans(path: Path, now: float) -> Iterator[str]:
 def spooled(folder: Path) -> Iterator[str]:
     """How many bytes of log lines wait for the site's store, on a server that sends them."""
     if folder.is_dir():
-        yield f"server_logs_waiting_bytes {sum(path.stat().st_size for path in folder.iterdir())}"
+        yield f"server_logs_waiting_bytes {sum(map(_size, folder.iterdir()))}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # rsyslog sent what it held
+        return 0
 
 
 def drills(text: str) -> Iterator[str]:
@@ -105,8 +114,7 @@ def main() -> None:
     path = METRICS / "server.prom"
     counted = known(_read(path), path.stat().st_mtime) if path.exists() else []
     if not counted:
-        argv = ["apt-get", "--simulate", "-o", "Debug::NoLocking=true", "upgrade"]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(SIMULATED, capture_output=True, text=True, check=False)
         counted = list(upgrades(done.stdout)) if done.returncode == 0 else []
     lines = [
         *counted,
