@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ronron.catalog.recipes.monitoring.image.watch import swarm
-from ronron.catalog.recipes.monitoring.image.watch.__main__ import deliver
+from ronron.catalog.recipes.monitoring.image.watch.__main__ import deliver, message_key
 from ronron.catalog.recipes.monitoring.image.watch.channels import channels
 from ronron.catalog.recipes.monitoring.image.watch.engine import unframed
 from ronron.catalog.recipes.monitoring.image.watch.messages import Message, compose
@@ -295,3 +295,13 @@ def test_a_channel_that_answers_nonsense_is_told_without_its_url(
         "webhook": "BadStatusLine",
     }
     assert "hush" not in str(result)
+
+
+def test_a_notice_of_the_same_alert_at_another_time_is_another() -> None:
+    """What is delivered to some channels is remembered for the notice that is tried again alone."""
+    alert = {"fingerprint": "1f", "startsAt": "2026-11-20T08:00:00Z", "status": "firing"}
+    notice = {"groupKey": "{}", "alerts": [alert]}
+    later = {"groupKey": "{}", "alerts": [{**alert, "startsAt": "2026-11-27T08:00:00Z"}]}
+    over = {"groupKey": "{}", "alerts": [{**alert, "status": "resolved"}]}
+    assert message_key(notice) == message_key(json.loads(json.dumps(notice)))
+    assert len({message_key(one) for one in (notice, later, over)}) == 3

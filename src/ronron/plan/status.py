@@ -139,7 +139,9 @@ def status(session: Session) -> SiteStatus:
         ]
         now = utcnow()
         backed = [
-            replace(app, drill_overdue=watched.drill_overdue(app.drill and app.drill.at, now))
+            replace(
+                app, drill_overdue=watched.drill_overdue(app.drill.at if app.drill else None, now)
+            )
             if (watched := known.apps.get(app.name))
             else app
             for app in backed

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from . import engine, swarm
 from .certificates import Certificates
@@ -27,7 +28,16 @@ PORT = 8000
 FRESH = 4.0
 """Seconds for which one look at the swarm serves all who ask."""
 
+RETRIED = 600.0
+"""Seconds for which Alertmanager may try a notice again; later it is a repeat, for all channels."""
+
 EXPORTERS = {"/targets/node": ("node", 9100), "/targets/server": ("server", 8001)}
+
+
+def message_key(notice: Mapping[str, Any]) -> str:
+    """What tells a notice that is tried again from another of the same alerts at another time."""
+    alerts = [(one["fingerprint"], one["startsAt"], one["status"]) for one in notice["alerts"]]
+    return json.dumps([notice.get("groupKey"), sorted(alerts)])
 
 
 class Watch:
@@ -88,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
     """Requests of Prometheus and Alertmanager."""
 
     watch: Watch
-    delivered: dict[str, frozenset[str]] = {}  # noqa: RUF012 - one for the whole program
+    delivered: dict[str, tuple[float, frozenset[str]]] = {}  # noqa: RUF012 - of the whole program
 
     def do_GET(self) -> None:
         """Figures and targets."""
@@ -122,16 +132,19 @@ class Handler(BaseHTTPRequestHandler):
             print(f"{name}: {why}", file=sys.stderr, flush=True)
         self._answer(500 if wrong else 200, json.dumps(wrong))
 
-    def _alerts(self, notice: dict[str, object]) -> dict[str, str]:
+    def _alerts(self, notice: dict[str, Any]) -> dict[str, str]:
         """Send a notice; one that is repeated after a failure goes to the channels that failed."""
         message = compose(notice, os.environ.get("SITE", ""), engine.last_lines)
-        key = json.dumps([notice.get("groupKey"), message.subject, notice.get("status")])
-        done = self.delivered.pop(key, frozenset())
+        key = message_key(notice)
+        now = time.monotonic()
+        for old in [one for one, (at, _) in self.delivered.items() if now - at > RETRIED]:
+            del self.delivered[old]
+        _, done = self.delivered.pop(key, (now, frozenset()))
         found = channels(settings(), os.environ)
         result = deliver(message, {k: send for k, send in found.items() if k not in done})
         if any(result.values()):
             arrived = frozenset(name for name, why in result.items() if not why)
-            self.delivered[key] = done | arrived
+            self.delivered[key] = (now, done | arrived)
         return result
 
     def _answer(self, status: int, text: str, kind: str = "text/plain; version=0.0.4") -> None:
