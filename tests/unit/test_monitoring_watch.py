@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from ronron.catalog import guards
+from ronron.catalog.recipe import builtin_folder
 from ronron.catalog.recipes.monitoring.image.watch import swarm
 from ronron.catalog.recipes.monitoring.image.watch.__main__ import deliver, message_key
 from ronron.catalog.recipes.monitoring.image.watch.channels import channels
 from ronron.catalog.recipes.monitoring.image.watch.engine import unframed
 from ronron.catalog.recipes.monitoring.image.watch.messages import Message, compose
 from ronron.catalog.recipes.monitoring.image.watch.swarm import Memory, Swarm
+
+BLACKBOX = builtin_folder() / "monitoring" / "blackbox.yml"
 
 
 def node(name: str, state: str = "ready", **manager: str) -> dict[str, Any]:
@@ -106,9 +113,20 @@ def test_a_service_that_stopped_is_still_named_with_where_it_ran() -> None:
     assert swarm.pages(gone, memory) == [
         {
             "targets": ["https://blog.example.org/health"],
-            "labels": {"app": "blog", "service": "web", "server": "two"},
+            "labels": {"app": "blog", "service": "web", "server": "two", "__module": "page"},
         }
     ]
+
+
+def test_an_app_that_refuses_strangers_is_asked_as_one_that_does() -> None:
+    found = seen()
+    (service,) = (one for one in found.services if one["Spec"]["Name"] == "blog_web")
+    labels = {**service["Spec"]["Labels"], guards.REFUSALS_LABEL: "401_403"}
+    guarded = {**service, "Spec": {**service["Spec"], "Labels": labels}}
+    (page,) = swarm.pages(replace(found, services=(guarded,)), Memory())
+    modules = yaml.safe_load(BLACKBOX.read_text().replace("{{", "#").replace("}}", ""))["modules"]
+    assert {401, 403} < set(modules[page["labels"]["__module"]]["http"]["valid_status_codes"])
+    assert {"page_401", "page_403"} < set(modules)
 
 
 def test_failures_are_counted_once_and_old_ones_not() -> None:
@@ -120,6 +138,11 @@ def test_failures_are_counted_once_and_old_ones_not() -> None:
         memory.learn(seen(old, killed))
     memory.learn(seen(killed, task("blog_web", "one", "failed", wanted="shutdown", at=3, code=1)))
     assert memory.failed == {"blog_web": 2}
+    assert memory.killed == {"blog_web": 1}
+    unhealthy = task("blog_web", "one", "failed", wanted="shutdown", at=4, code=137)
+    unhealthy["Status"]["Err"] = "task: non-zero exit (137): dockerexec: unhealthy container"
+    memory.learn(seen(unhealthy, task("blog_web", "one", "complete", wanted="shutdown", at=5)))
+    assert memory.failed == {"blog_web": 4}
     assert memory.killed == {"blog_web": 1}
 
 
@@ -143,7 +166,9 @@ def test_log_frames_become_lines() -> None:
     def frame(text: bytes) -> bytes:
         return b"\x01\0\0\0" + len(text).to_bytes(4, "big") + text
 
-    assert unframed(frame(b"one\ntw") + frame(b"o\x1b[0m\n\n")) == ["one", "two[0m"]
+    raw = frame(b"one\ntw") + frame(b"o\x1b[0m\n\n")
+    assert unframed(io.BytesIO(raw), 9) == ["one", "two[0m"]
+    assert unframed(io.BytesIO(raw), 1) == ["o[0m"]
 
 
 ALERT = {

@@ -32,6 +32,8 @@ NOBODY = "255.255.255.255/32"
 """An address that no client has: the proxy can close a path by an allow-list alone."""
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
+REFUSALS_LABEL = "ronron.refusals"
+"""On an app's web service: by which statuses the proxy refuses strangers, such as `401_403`."""
 
 _OPTIONS = {
     "stsseconds": "strict-transport-security",
@@ -112,6 +114,8 @@ def apply(
             router = key.removesuffix(".rule") + ".middlewares"
             one[router] = ",".join([*guards, *filter(None, [one.get(router)])])
     labels |= dict(_options(guards))
+    if statuses := refusals(app, web):
+        labels[REFUSALS_LABEL] = "_".join(map(str, statuses))
     for number, (path, restricting) in enumerate(_paths(app, web).items(), 1):
         labels |= _path_router(app.name, number, path, restricting, labels)
         labels |= dict(_options(restricting))

@@ -5,14 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 import urllib.parse
 import urllib.request
-from typing import Any
+from collections import deque
+from typing import IO, Any
 
 from .swarm import Swarm
 
 BASE = "http://docker:2375/v1.41"
 SECONDS = 5.0
+LOOK_BACK = 600.0
+"""Seconds back from now in which a service's last lines are looked for."""
+
+FRAMES = 100
+"""What is kept of a service's output: a long line comes in several frames."""
 
 
 def read() -> Swarm:
@@ -27,20 +34,23 @@ def read() -> Swarm:
 
 def last_lines(service: str, count: int) -> list[str]:
     """The last lines of a service's output, empty when there is none to be had."""
-    path = f"/services/{urllib.parse.quote(service, safe='')}/logs?stdout=1&stderr=1&tail={count}"
+    # Asked for a number of lines, a journal that has fewer does not end (Docker 26).
+    since = int(time.time() - LOOK_BACK)
+    name = urllib.parse.quote(service, safe="")
+    path = f"/services/{name}/logs?stdout=1&stderr=1&since={since}"
     try:
-        return unframed(_fetch(path))[-count:]
+        with urllib.request.urlopen(BASE + path, timeout=SECONDS) as answer:  # noqa: S310
+            return unframed(answer, FRAMES)[-count:]
     except (OSError, http.client.HTTPException):
         return []
 
 
-def unframed(raw: bytes) -> list[str]:
-    """The lines of a stream of log frames: 8 bytes of header, the last 4 of them the length."""
-    pieces = []
-    while len(raw) >= 8:
-        length = int.from_bytes(raw[4:8], "big")
-        pieces.append(raw[8 : 8 + length])
-        raw = raw[8 + length :]
+def unframed(stream: IO[bytes], frames: int) -> list[str]:
+    """The lines of the last `frames` of a stream of log frames: 8 bytes of header, the last 4 of
+    them the length."""
+    pieces: deque[bytes] = deque(maxlen=frames)
+    while len(header := stream.read(8)) == 8:
+        pieces.append(stream.read(int.from_bytes(header[4:], "big")))
     lines = b"".join(pieces).decode("utf-8", "replace").splitlines()
     return [re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", line) for line in lines if line.strip()]
 

@@ -13,8 +13,14 @@ from typing import Any, NamedTuple
 KILLED = 137
 """The exit status of a process that SIGKILL ended: the kernel's, when memory is out."""
 
+UNHEALTHY = "unhealthy container"
+"""In the error of a task that the swarm ended for its health check; it may have needed SIGKILL."""
+
 URL_LABEL = "ronron.url"
 """On an app's web service: what proves that it works."""
+
+REFUSALS_LABEL = "ronron.refusals"
+"""On an app's web service: by which statuses the proxy refuses strangers, such as `401_403`."""
 
 Item = Mapping[str, Any]
 
@@ -63,13 +69,15 @@ class Memory:
             place = servers.get(task.get("NodeID", ""))
             if place and (state == "running" or service not in self.places):
                 self.places[service] = place
-            if state in ("failed", "rejected") and task["ID"] not in self.seen:
+            # A service's container that ended without a fault is started again, too.
+            if state in ("failed", "rejected", "complete") and task["ID"] not in self.seen:
                 self.seen.add(task["ID"])
                 if first:
                     continue  # it may be days old
                 self.failed[service] = self.failed.get(service, 0) + 1
                 container = task["Status"].get("ContainerStatus") or {}
-                if container.get("ExitCode") == KILLED:
+                unhealthy = UNHEALTHY in str(task["Status"].get("Err", ""))
+                if container.get("ExitCode") == KILLED and not unhealthy:
                     self.killed[service] = self.killed.get(service, 0) + 1
         known = {task["ID"] for task in swarm.tasks}
         self.seen = (self.seen & known) | {"begun"}
@@ -176,12 +184,21 @@ def exporters(swarm: Swarm, service: str, port: int) -> list[dict[str, Any]]:
 
 
 def pages(swarm: Swarm, memory: Memory) -> list[dict[str, Any]]:
-    """Targets: the health URL of each app that has a domain."""
+    """Targets: the health URL of each app that has a domain, and by which module of the blackbox
+    exporter it is asked."""
     return [
-        {"targets": [labels_of(service)[URL_LABEL]], "labels": identity(service, memory)}
+        {
+            "targets": [labels_of(service)[URL_LABEL]],
+            "labels": {**identity(service, memory), "__module": _module(labels_of(service))},
+        }
         for service in swarm.services
         if URL_LABEL in labels_of(service)
     ]
+
+
+def _module(labels: Mapping[str, str]) -> str:
+    statuses = labels.get(REFUSALS_LABEL)
+    return f"page_{statuses}" if statuses else "page"
 
 
 def text(found: Iterable[Sample]) -> str:
