@@ -132,18 +132,18 @@ def _outside(
 
         def ssh_of(
             name: str = name, address: str = server.address, port: int = port
-        ) -> Iterator[Finding]:
+        ) -> Iterable[Finding]:
             said = sshd.look(lookup(address, loaded.site.resolver), port)
             if said is None:
                 skipped.append("SSH's algorithms: ssh-audit is not installed on this computer")
-            return iter(list(sshd.findings(name, said or {})))
+            return list(sshd.findings(name, said or {}))
 
         yield ports_of, f"server {name}: its ports"
         yield ssh_of, f"server {name}: its SSH"
     for app, recipe in _with_domains(session):
 
-        def domain_of_app(app: App = app, recipe: Recipe = recipe) -> Iterator[Finding]:
-            return iter(list(_domains(session, app, recipe, skipped)))
+        def domain_of_app(app: App = app, recipe: Recipe = recipe) -> Iterable[Finding]:
+            return list(_domains(session, app, recipe, skipped))
 
         yield domain_of_app, f"app {app.name}: its domains"
 
@@ -158,7 +158,7 @@ def _addresses(name: str, address: str, resolver: str | None) -> tuple[str, ...]
 
 def _client(runner: Runner) -> str:
     """The address that a server sees this computer at. Raises ServerError."""
-    program = f"{facts.program()}\nprint(look_at_defence()['client'])\n"
+    program = f"{facts.program()}\nprint(client())\n"
     return runner.run(["python3", "-"], stdin=program.encode()).text.strip()
 
 

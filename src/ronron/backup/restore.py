@@ -169,6 +169,8 @@ def _needed(
     A loaded database is taken to be as large as its dump.
     """
     app, own = target.app, f"{BACKUPS}/{snapshot.app}"
+    if choice == Choice() and not app.recipe.extension.databases:
+        return {(storage.name, app.files_root): snapshot.size}  # no look at the repository
     asked = [own] if choice == Choice() else list(_wanted(snapshot, choice))
     sizes = {entry.path: entry.size for entry in restic.entries(snapshot.id, *asked)}
     fetched = snapshot.size if choice == Choice() else sum(sizes.values())

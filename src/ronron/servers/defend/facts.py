@@ -29,7 +29,8 @@ class Defence:
 
 
 def program() -> str:
-    """The beginning of a program that runs on a server: it defines `look_at_defence`."""
+    """The beginning of a program that runs on a server: it defines `look_at_defence`, and
+    `client` for who asks for no more."""
     return resources.files("ronron.servers.defend").joinpath("look.py").read_text()
 
 

@@ -36,7 +36,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _client() -> str:
+def client() -> str:
     """The address of who is connected by SSH; sudo forgets it, its parents have not."""
     pid = os.getpid()
     while pid > 1:
@@ -82,7 +82,7 @@ def _release() -> str:
 def look_at_defence() -> dict[str, Any]:
     """All of it."""
     return {
-        "client": _client(),
+        "client": client(),
         "addresses": _addresses(),
         "release": _release(),
         "algorithms": _algorithms() if Path(SSHD).exists() else [],
