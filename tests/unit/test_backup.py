@@ -39,6 +39,11 @@ from swarm_api import Engine, served
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\nbackup: {repository: REPOSITORY}\n"
 
 
+writes_to_run = pytest.mark.skipif(
+    not os.access("/run", os.W_OK), reason="only root can write to /run"
+)
+
+
 def secrets(**values: str) -> dict[str, Secret]:
     return {name: Secret(value) for name, value in {"password": "pass word", **values}.items()}
 
@@ -133,6 +138,7 @@ def test_a_missing_login_is_said_with_the_command_that_sets_it() -> None:
         Repository("s3:https://h/b", secrets(s3_key="k")).order("snapshots")
 
 
+@writes_to_run
 def test_secrets_are_files_that_are_gone_with_the_program() -> None:
     look = (
         "import json, os, pathlib, sys; p = pathlib.Path(sys.argv[1]);"
@@ -145,8 +151,6 @@ def test_secrets_are_files_that_are_gone_with_the_program() -> None:
         {"password": "pass word"},
     )
     lines: list[str] = []
-    if not os.access("/run", os.W_OK):
-        pytest.skip("only root can write to /run")
     assert sealed.run(LocalRunner(), order, lines.append).status == 0
     path, content, mode, folder_mode, where = json.loads(lines[0])
     assert (content, mode, folder_mode) == ("pass word", "0o600", "0o700")
@@ -154,9 +158,8 @@ def test_secrets_are_files_that_are_gone_with_the_program() -> None:
     assert not Path(path).parent.exists()
 
 
+@writes_to_run
 def test_a_program_ends_with_whoever_started_it() -> None:
-    if not os.access("/run", os.W_OK):
-        pytest.skip("only root can write to /run")
     script = "import signal, time; print('begun', flush=True); time.sleep(600)"
     order = sealed.Order((sys.executable, "-c", script))
 
@@ -187,7 +190,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, *lin
 FATAL = '{"message_type":"exit_error","code":1,"message":"Fatal: unable to open"}'
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 @pytest.mark.parametrize(
     ("status", "line", "kind", "said"),
     [
@@ -402,7 +405,7 @@ def dumped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump, "make", lambda *_: made)
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 def test_a_snapshot_says_which_images_the_app_ran_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None
 ) -> None:
@@ -415,7 +418,7 @@ def test_a_snapshot_says_which_images_the_app_ran_with(
     assert about["digests"]["web"].startswith("sha256:")
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 @pytest.mark.parametrize("listed", [[], [8]])
 def test_a_snapshot_that_does_not_hold_the_dump_whole_is_no_backup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: None, listed: list[int]
@@ -445,7 +448,7 @@ def test_a_snapshot_counts_once_the_repository_lists_it() -> None:
             seen(sent("a"), listed)
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 def test_what_the_repository_does_not_list_has_failed_and_the_others_have_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,7 +466,7 @@ def test_what_the_repository_does_not_list_has_failed_and_the_others_have_not(
     assert shop is before
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 def test_no_backup_counts_while_the_repository_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,7 +485,7 @@ def dump_of(size: int) -> str:
     return json.dumps({"message_type": "node", "path": path, "type": "file", "size": size})
 
 
-@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root can write to /run")
+@writes_to_run
 @pytest.mark.parametrize(
     ("choice", "free", "said"),
     [

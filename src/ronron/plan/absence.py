@@ -43,8 +43,7 @@ def moment(text: str) -> datetime:
 
 def read(manager: Runner) -> Mapping[str, str]:
     """Since when nodes were gone before ronron changed them, by node and last change."""
-    found = manager.run(["cat", PATH], check=False)
-    return dict(json.loads(found.text)) if found.status == 0 and found.text else {}
+    return dict(json.loads(manager.run(["cat", PATH], check=False).text or "{}"))
 
 
 def keep(manager: Runner, engine: DockerClient, server: str, since: datetime) -> None:

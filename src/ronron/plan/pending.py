@@ -17,8 +17,7 @@ _WRITING = Lock()
 
 def waiting(manager: Runner) -> tuple[str, ...]:
     """The apps that wait for their data."""
-    found = manager.run(["cat", PENDING], check=False)
-    return tuple(json.loads(found.text)) if found.status == 0 and found.text else ()
+    return tuple(json.loads(manager.run(["cat", PENDING], check=False).text or "[]"))
 
 
 def begin(manager: Runner, declared: Collection[str], missing: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ronron.backup import drilled
 from ronron.backup.alerts import Alert
 from ronron.backup.drilled import Drilled
-from ronron.backup.state import parse, utcnow
+from ronron.backup.state import Watched, parse, utcnow
 from ronron.catalog.render import PLATFORM
 from ronron.errors import RonronError
 from ronron.plan import (
@@ -133,24 +133,24 @@ def status(session: Session) -> SiteStatus:
     with ThreadPoolExecutor(8) as threads:
         apps = threads.map(lambda n: _app(session, reality, n, running[n]), names)
         drills = drilled.parse(reality.facts[manager].drills)
-        seen = {name: app.newest.time for name, app in known.apps.items() if app.newest}
-        backed = [
-            replace(app, snapshot=seen.get(app.name), drill=drills.get(app.name)) for app in apps
-        ]
-        now = utcnow()
-        backed = [
-            replace(
-                app, drill_overdue=watched.drill_overdue(app.drill.at if app.drill else None, now)
-            )
-            if (watched := known.apps.get(app.name))
-            else app
-            for app in backed
-        ]
+        backed = [_backed(app, known.apps.get(app.name), drills.get(app.name)) for app in apps]
         half = interrupted.apps(reality)
         why = "a restore goes on, or was interrupted: ronron apply puts its data back"
         backed = [replace(app, problem=why) if app.name in half else app for app in backed]
         old = tuple(keeping.copies(reality))
         return SiteStatus(tuple(servers), tuple(backed), alerts, *_measured(session), old)
+
+
+def _backed(app: AppStatus, watched: Watched | None, drill: Drilled | None) -> AppStatus:
+    """The app with what is known of its backups and of its last drill."""
+    if watched is None:
+        return replace(app, drill=drill)
+    return replace(
+        app,
+        snapshot=watched.newest.time if watched.newest else None,
+        drill=drill,
+        drill_overdue=watched.drill_overdue(drill.at if drill else None, utcnow()),
+    )
 
 
 def _measured(session: Session) -> tuple[figures.Figures, tuple[monitoring.Alert, ...]]:
