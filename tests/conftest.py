@@ -7,7 +7,6 @@ machines are one part: more machines than a computer has processors only slow ea
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,15 +20,6 @@ PARTS = {
 }  # fmt: skip
 """The modules on the session's lab: those whose tests ask for the fixture `bare`."""
 
-LONG = (
-    "e2e/test_catalog_services.py",
-    "e2e/test_catalog_sites.py",
-    "e2e/test_shared_storage.py",
-    "vm/test_defended_machines.py",
-)
-"""What `make test-all` runs besides: sites and services built from hundreds of
-packages, storage on three servers of its own, and a whole site on emulated machines."""
-
 MACHINES = "tests/vm/"
 
 PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() for name in modules}
@@ -38,15 +28,6 @@ PART_OF = {f"tests/e2e/test_{name}.py": part for part, modules in PARTS.items() 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--all`: the long ones too."""
     parser.addoption("--all", action="store_true", help="run the long tests too")
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the long modules out, unless they are asked for or named."""
-    here = Path(__file__).parent
-    long = collection_path.relative_to(here).as_posix() in LONG
-    asked = [(config.invocation_params.dir / one.partition("::")[0]) for one in config.args]
-    named = any(collection_path.is_relative_to(one) for one in asked if one != here)
-    return True if long and not named and not config.getoption("--all") else None
 
 
 class _Parts(LoadScopeScheduling):  # type: ignore[misc]
@@ -60,8 +41,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Parts:
     return _Parts(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a module on the session's lab that is in no part: it would get a lab of its own."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless they are asked for or their module or folder is named.
+
+    A module on the session's lab that is in no part is refused: it would get a lab of its own.
+    """
+    whole = config.args == config.getini("testpaths")
+    if whole and not config.getoption("--all"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for item in items:
         module = item.nodeid.partition("::")[0]
         if "bare" in getattr(item, "fixturenames", ()) and module not in PART_OF:

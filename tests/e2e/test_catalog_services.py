@@ -12,7 +12,7 @@ from e2e.client import deployed
 from e2e.cloud import Operator, answers, eventually
 from ronron.catalog.recipe import find
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 PASSWORD = "Correct-h0rse battery"
 
 

@@ -15,7 +15,7 @@ import pytest
 from e2e.client import deployed
 from e2e.cloud import Operator
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 PASSWORD = "Correct-h0rse battery"
 
 

@@ -25,7 +25,7 @@ from ronron.servers.gluster import BRICK, SHARED, STATE, UNIT
 from ronron.site import yamltext
 from ronron.site.yamltext import Change
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 PREFIX = "shared"
 SERVERS = ("manager", "worker-1", "worker-2")

@@ -16,7 +16,7 @@ from ronron.site import yamltext
 from ronron.site.userns import FIRST_ID, IDS, SOCKET
 from ronron.site.yamltext import Change
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 DATA = "/srv/ronron/volumes/ledger/data"
 FILES = "/srv/ronron/volumes/ledger/files"
 DAEMON = "/etc/docker/daemon.json"

@@ -20,6 +20,7 @@ from ronron.site.userns import data_folder
 from vm.machines import Machines, answers, eventually, image, machines, possible
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not possible(), reason="needs root, QEMU and mmdebstrap: scripts/machines"),
 ]

@@ -347,11 +347,14 @@ def test_a_pool_that_is_not_mounted_is_mounted_as_it_is(machine: Machines) -> No
 @pytest.mark.parametrize(
     ("kind", "first", "second", "about"),
     [
-        ("xfs", THREE, FOUR, "    filesystem: xfs\n"),
+        pytest.param(
+            *("xfs", THREE, FOUR, "    filesystem: xfs\n"), id="xfs", marks=pytest.mark.long
+        ),
         # What is left of the first pool is on them: they are named again.
-        ("btrfs", ONE, TWO, f"    kind: btrfs\n    erase: [{ONE}, {TWO}]\n"),
+        pytest.param(
+            *("btrfs", ONE, TWO, f"    kind: btrfs\n    erase: [{ONE}, {TWO}]\n"), id="btrfs"
+        ),
     ],
-    ids=["xfs", "btrfs"],
 )
 def test_other_file_systems_grow_and_limit_too(
     machine: Machines, kind: str, first: str, second: str, about: str
