@@ -151,7 +151,7 @@ def watched(operator: Operator, inbox: tuple[Inbox, str, int, int]) -> Iterator[
 
 def test_every_channel_takes_a_test_message(watched: Watched) -> None:
     out, _ = watched.operator.ronron("alerts", "test", "--json")
-    assert json.loads(out) == {"email": "", "webhook": ""}
+    assert json.loads(out) == {f"email {TO}": "", "webhook": ""}
     assert watched.inbox.mail("TEST")
     assert watched.inbox.post("TEST")
 

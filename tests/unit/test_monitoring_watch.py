@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ import yaml
 from ronron.catalog import guards
 from ronron.catalog.recipe import builtin_folder
 from ronron.catalog.recipes.monitoring.image.watch import swarm
-from ronron.catalog.recipes.monitoring.image.watch.__main__ import deliver, message_key
+from ronron.catalog.recipes.monitoring.image.watch.__main__ import (
+    Handler,
+    deliver,
+    message_key,
+)
 from ronron.catalog.recipes.monitoring.image.watch.channels import channels
 from ronron.catalog.recipes.monitoring.image.watch.engine import unframed
 from ronron.catalog.recipes.monitoring.image.watch.messages import Message, compose
@@ -223,7 +229,7 @@ def test_a_channel_that_fails_keeps_no_other_from_sending(
     found = channels({"email": ["a@example.org"]}, {"MAIL_FROM": "b@example.org"})
     result = deliver(Message("s", "t", False), found)
     assert result == {
-        "email": "OSError: the site has no mail relay: set mail in ronron.yml",
+        "email a@example.org": "OSError: the site has no mail relay: set mail in ronron.yml",
         "slack": "OSError: its URL begins neither with https:// nor with http://",
     }
 
@@ -296,6 +302,61 @@ def test_matrix_ntfy_and_slack_are_called_as_their_documentation_says(
     refused = deliver(message, found)
     assert set(refused) == {"matrix", "ntfy", "slack"}
     assert all("403" in why for why in refused.values())
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The watch's own server, as Alertmanager reaches it."""
+    monkeypatch.setattr(Handler, "delivered", {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def post(url: str, about: dict[str, Any]) -> int:
+    address, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(address, timeout=10)
+    with closing(connection):
+        connection.request("POST", f"/{path}", json.dumps(about))
+        return connection.getresponse().status
+
+
+def test_a_notice_that_is_tried_again_goes_to_the_channels_that_failed(
+    served: str, services: PretendedServices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ronron.catalog.recipes.monitoring.image.watch.channels.SECRETS", tmp_path)
+    monkeypatch.setenv("ALERTS", json.dumps({"ntfy": f"{services.url}/topic"}))
+    slack = tmp_path / "slack_url"
+    slack.write_text("http://127.0.0.1:1/closed\n")
+    lonely = {**ALERT, "labels": {"alertname": "ServerGone"}, "fingerprint": "1f"}
+    notice = {"groupKey": "{}", "alerts": [lonely]}
+    assert post(f"{served}/alerts", notice) == 500
+    assert [path for _, path, _, _ in services.kept] == ["/topic"]
+    slack.write_text(f"{services.url}/hook\n")
+    assert post(f"{served}/alerts", notice) == 200
+    assert [path for _, path, _, _ in services.kept] == ["/topic", "/hook"]
+    # Once all have it, the next is a repeat for all.
+    assert post(f"{served}/alerts", notice) == 200
+    assert sorted(path for _, path, _, _ in services.kept[2:]) == ["/hook", "/topic"]
+
+
+def test_the_dead_mans_switch_is_called_and_its_failure_is_tried_again(
+    served: str, services: PretendedServices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ronron.catalog.recipes.monitoring.image.watch.channels.SECRETS", tmp_path)
+    assert post(f"{served}/alive", {}) == 200
+    assert services.kept == []
+    (tmp_path / "deadman_url").write_text(f"{services.url}/ping\n")
+    assert post(f"{served}/alive", {}) == 200
+    assert [(command, path) for command, path, _, _ in services.kept] == [("POST", "/ping")]
+    services.status = 503
+    assert post(f"{served}/alive", {}) == 500
+    assert post(f"{served}/nowhere", {}) == 404
 
 
 def test_a_channel_that_answers_nonsense_is_told_without_its_url(

@@ -14,6 +14,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -79,19 +81,21 @@ class Watch:
 
 
 def deliver(message: Message, found: dict[str, Send]) -> dict[str, str]:
-    """Send a message through every channel; why it failed by channel, empty when it arrived."""
-    result = {}
-    for name, send in found.items():
-        try:
-            send(message)
-        except http.client.HTTPException as error:
-            # Its text may be the URL, which is a secret.
-            result[name] = f"{type(error).__name__}: no answer in HTTP, or no URL"
-        except (OSError, smtplib.SMTPException, ValueError) as error:
-            result[name] = f"{type(error).__name__}: {error}"
-        else:
-            result[name] = ""
-    return result
+    """Send a message through all channels at once; why each failed, empty if it did not."""
+    with ThreadPoolExecutor(8) as threads:
+        failures = threads.map(partial(_failure, message), found.values())
+        return dict(zip(found, failures, strict=True))
+
+
+def _failure(message: Message, send: Send) -> str:
+    try:
+        send(message)
+    except http.client.HTTPException as error:
+        # Its text may be the URL, which is a secret.
+        return f"{type(error).__name__}: no answer in HTTP, or no URL"
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ def channels(settings: Mapping[str, Any], environment: Mapping[str, str]) -> dic
 def _channels(
     settings: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Iterator[tuple[str, Send]]:
-    if settings.get("email"):
-        yield "email", lambda message: _mail(message, settings["email"], environment)
+    # Each address by itself: a relay may take one and refuse another.
+    for address in settings.get("email") or ():
+        yield f"email {address}", partial(_mail, to=address, environment=environment)
     if matrix := settings.get("matrix"):
         yield "matrix", lambda message: _matrix(message, matrix)
     if ntfy := settings.get("ntfy"):
@@ -51,13 +53,13 @@ def _channels(
         yield "webhook", lambda message: _webhook(message, webhook)
 
 
-def _mail(message: Message, to: list[str], environment: Mapping[str, str]) -> None:
+def _mail(message: Message, to: str, environment: Mapping[str, str]) -> None:
     host, port = environment.get("MAIL_HOST", ""), int(environment.get("MAIL_PORT") or 25)
     if not host:
         raise OSError("the site has no mail relay: set mail in ronron.yml")
     mail = EmailMessage()
     mail["Subject"], mail["From"] = message.subject, environment["MAIL_FROM"]
-    mail["To"], mail["Date"] = ", ".join(to), formatdate()
+    mail["To"], mail["Date"] = to, formatdate()
     mail["Message-ID"] = make_msgid(domain=environment["MAIL_FROM"].rpartition("@")[2])
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.text)
