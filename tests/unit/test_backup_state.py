@@ -62,6 +62,12 @@ def test_an_app_that_was_just_deployed_is_not_late() -> None:
     assert set(found(late)) == {"never", "missed"}
 
 
+def test_a_deployment_does_not_begin_the_time_anew() -> None:
+    state = states.expected(State(), {"blog": DAILY}, {"blog": ago(hours=40)})
+    again = states.expected(state, {"blog": DAILY}, {"blog": ago(hours=1)})
+    assert found(again) == found(state) != {}
+
+
 def test_a_failure_and_a_missed_run_are_said() -> None:
     state = states.tried(seen(snapshot("a", ago(hours=1))), "blog", NOW, error="the disk is full")
     assert found(state) == {"failed": "blog: the last backup failed: the disk is full"}

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from ronron.catalog.recipes.monitoring.image.watch import certificates
 from ronron.catalog.recipes.monitoring.image.watch.certificates import Certificates
 
-PAGES = [{"targets": ["https://localhost/health"], "labels": {"app": "blog"}}]
+DOMAINS = {"localhost": "blog"}
 BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -72,7 +72,7 @@ def server(folder: Path, ends: datetime) -> Iterator[int]:
 def told(watch: Certificates) -> dict[str, float]:
     """The figures of the page, once its server has been asked."""
     deadline = time.monotonic() + 20
-    while not (found := {one.name: one.value for one in watch.samples(PAGES)}):
+    while not (found := {one.name: one.value for one in watch.samples(DOMAINS)}):
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
     return found
@@ -108,5 +108,5 @@ def test_a_server_that_does_not_answer_keeps_nobody_waiting(authority: Path) -> 
         watch = Certificates(authority, silent.getsockname()[1])
         before = time.monotonic()
         for _ in range(20):
-            assert list(watch.samples(PAGES)) == []
+            assert list(watch.samples(DOMAINS)) == []
         assert time.monotonic() - before < certificates.SECONDS

@@ -1,4 +1,4 @@
-"""A server's own figures: containers, network, what its jobs leave, upgrades, bans, drills."""
+"""A server's own figures: containers, network, what its jobs leave, upgrades, bans."""
 
 from __future__ import annotations
 
@@ -156,15 +156,6 @@ def test_docker_s_own_figures_are_taken_without_buckets() -> None:
         "swarm_manager_leader 1",
     ]
     assert f"http://{contents.FIGURES}/metrics" == figures.DOCKER
-
-
-def test_drills_become_figures_and_a_damaged_file_none() -> None:
-    text = '{"blog": {"at": "2026-11-27T08:00:00+00:00", "passed": false, "reason": "empty"}}'
-    assert list(figures.drills(text)) == [
-        'ronron_drill_timestamp_seconds{app="blog"} 1795766400',
-        'ronron_drill_passed{app="blog"} 0',
-    ]
-    assert list(figures.drills("{")) == []
 
 
 def test_log_lines_that_wait_are_told_where_they_are_sent(tmp_path: Path) -> None:

@@ -207,10 +207,37 @@ def test_a_message_says_what_where_since_when_the_last_lines_and_what_to_do() ->
         "since: 2026-11-27 08:00:00 UTC",
         "why: HTTP status 502",
         "next: ronron logs blog",
-        "last lines of its log:",
+        "last lines of blog_web:",
         "  cannot open the database",
     ]
     assert not message.resolved
+
+
+def test_an_alert_of_no_service_shows_the_log_that_its_rule_names() -> None:
+    labels = {"alertname": "CertificateOld", "app": "blog", "domain": "blog.example.org"}
+    notes = {"summary": "the certificate is not renewed", "log": "proxy_proxy"}
+    alert = {**ALERT, "labels": labels, "annotations": notes}
+    text = compose({"alerts": [alert]}, "cats", lambda name, _: [f"of {name}"]).text
+    assert "last lines of proxy_proxy:\n  of proxy_proxy" in text
+    notes["log"] = ""
+    assert "last lines" not in compose({"alerts": [alert]}, "cats", lambda *_: ["?"]).text
+
+
+def test_every_host_of_an_app_has_a_certificate_to_look_at() -> None:
+    web = service(
+        "blog", "web", REPLICATED,
+        **{
+            "traefik.http.routers.blog.rule": "Host(`blog.example.org`) && PathPrefix(`/`)",
+            "traefik.http.routers.blog_more.rule": "Host(`a.example.org`, `b.example.org`)",
+            "traefik.http.routers.blog_any.rule": "HostRegexp(`.+`)",
+            "traefik.http.routers.blog.middlewares": "Host(`no.example.org`)",
+        },
+    )  # fmt: skip
+    assert swarm.domains(replace(seen(), services=(web,))) == {
+        "blog.example.org": "blog",
+        "a.example.org": "blog",
+        "b.example.org": "blog",
+    }
 
 
 def test_a_message_says_what_is_over() -> None:

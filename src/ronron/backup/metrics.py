@@ -17,7 +17,7 @@ ABOUT = {
     "tried_timestamp_seconds": "When a backup last began.",
     "failed": "Whether the last backup failed.",
     "alert_after_seconds": "How old the newest snapshot may be.",
-    "deployed_timestamp_seconds": "Since when the app is deployed as it is.",
+    "deployed_timestamp_seconds": "Since when the app is there.",
     "drill_after_seconds": "How old the last drill may be.",
     "alert": "What was wrong when this was written.",
     "check_timestamp_seconds": "When the repository was last checked.",

@@ -153,23 +153,22 @@ def dumps_of(state: State) -> dict[str, Mapping[str, int]]:
 def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, datetime]) -> State:
     """`state` of the apps in `rules` alone, with what holds for them.
 
-    `since` is when they were deployed: one that was never backed up is not late at once.
+    `since` is when they were deployed as they are: one that was never backed up is not late at
+    once. What is known from before stays: each deployment would begin anew.
     """
-    return state.model_copy(
-        update={
-            "apps": {
-                app: state.apps.get(app, Watched()).model_copy(
-                    update={
-                        "period": rule.period,
-                        "alert_after": rule.alert_after,
-                        "drill_after": rule.drill_after,
-                        "since": since.get(app),
-                    }
-                )
-                for app, rule in rules.items()
+    apps = {}
+    for app, rule in rules.items():
+        known = state.apps.get(app, Watched())
+        begun = [at for at in (known.since, since.get(app)) if at]
+        apps[app] = known.model_copy(
+            update={
+                "period": rule.period,
+                "alert_after": rule.alert_after,
+                "drill_after": rule.drill_after,
+                "since": min(begun, default=None),
             }
-        }
-    )
+        )
+    return state.model_copy(update={"apps": apps})
 
 
 def utcnow() -> datetime:

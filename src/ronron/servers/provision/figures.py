@@ -2,12 +2,11 @@
 
 Stands alone: Python 3.9 and its standard library. It writes `server.prom` in the folder of metrics:
 upgrades that wait, whether a reboot is needed, bans of the last ten minutes, log lines that wait,
-Docker's own figures; and on the manager the last drill of each app.
+and Docker's own figures.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import subprocess
@@ -15,11 +14,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 METRICS = Path("/var/lib/ronron/metrics")
-DRILLS = Path("/var/lib/ronron/drills.json")
 BANS = Path("/var/lib/fail2ban/fail2ban.sqlite3")
 SPOOL = Path("/var/spool/rsyslog/ronron")
 LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/dpkg/status"))
@@ -71,20 +68,6 @@ def _size(path: Path) -> int:
         return 0
 
 
-def drills(text: str) -> Iterator[str]:
-    """When each app's last drill began, and whether it passed."""
-    try:
-        rows = [
-            (app, datetime.fromisoformat(one["at"]), one["passed"])
-            for app, one in json.loads(text).items()
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return
-    for app, at, passed in rows:
-        yield f'ronron_drill_timestamp_seconds{{app="{app}"}} {at.timestamp():.0f}'
-        yield f'ronron_drill_passed{{app="{app}"}} {int(bool(passed))}'
-
-
 def engine(text: str) -> Iterator[str]:
     """Docker's own figures of itself and its swarm, as it has them: no histogram's buckets."""
     for line in text.splitlines():
@@ -121,7 +104,6 @@ def main() -> None:
         f"server_reboot_required {int(any(path.exists() for path in REBOOT))}",
         *bans(BANS, time.time()),
         *spooled(SPOOL),
-        *drills(_read(DRILLS)),
         *engine(_asked(DOCKER)),
     ]
     new = path.with_suffix(".new")

@@ -68,7 +68,7 @@ class Watch:
         except OSError:
             return swarm.text([Sample("ronron_swarm_up", {}, 0)])
         found = list(swarm.samples(seen, memory))
-        found += self._certificates.samples(swarm.pages(seen, memory))
+        found += self._certificates.samples(swarm.domains(seen))
         return swarm.text(found)
 
     def targets(self, path: str) -> str:

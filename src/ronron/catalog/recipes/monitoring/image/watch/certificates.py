@@ -6,12 +6,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .swarm import Sample
 
@@ -44,21 +43,20 @@ class Certificates:
         self._known: dict[str, Answer] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE)
 
-    def samples(self, pages: Iterable[Mapping[str, Any]]) -> Iterator[Sample]:
-        """Whether each page's certificate verifies, and its dates. What is due is asked for now,
-        and is in the samples of a later call."""
-        labels = {urlsplit(page["targets"][0]).hostname or "": page["labels"] for page in pages}
+    def samples(self, domains: Mapping[str, str]) -> Iterator[Sample]:
+        """Whether the certificate of each domain verifies, and its dates; `domains` says of which
+        app each is. What is due is asked for now, and is in the samples of a later call."""
         now = time.monotonic()
         with self._lock:
             known = dict(self._known)
-            for name in labels:
+            for name in domains:
                 last = known.get(name, Answer(-EVERY))
                 if now - last.at >= EVERY:
                     self._known[name] = replace(last, at=now)
                     self._threads.submit(self._learn, name)
-        for name, about in labels.items():
+        for name, app in domains.items():
             last = known.get(name, Answer(0))
-            of = {"app": about["app"], "domain": name}
+            of = {"app": app, "domain": name}
             if last.verifies is not None:
                 yield Sample("ronron_certificate_verifies", of, last.verifies)
             if last.ends:

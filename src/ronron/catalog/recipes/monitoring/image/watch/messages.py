@@ -44,11 +44,17 @@ def _firing(alert: Mapping[str, Any], logs: Logs) -> str:
         lines.append(f"why: {notes['description']}")
     if notes.get("command"):
         lines.append(f"next: {notes['command']}")
-    if labels.get("app") and labels.get("service"):
-        last = logs(f"{labels['app']}_{labels['service']}", LINES)
+    if name := _logged(labels, notes):
+        last = logs(name, LINES)
         if last:
-            lines += ["last lines of its log:", *(f"  {line}" for line in last)]
+            lines += [f"last lines of {name}:", *(f"  {line}" for line in last)]
     return "\n".join(lines)
+
+
+def _logged(labels: Mapping[str, str], notes: Mapping[str, str]) -> str:
+    """The swarm's service whose log may tell more; empty where none does."""
+    app, service = labels.get("app"), labels.get("service")
+    return notes.get("log") or (f"{app}_{service}" if app and service else "")
 
 
 def _resolved(alert: Mapping[str, Any]) -> str:

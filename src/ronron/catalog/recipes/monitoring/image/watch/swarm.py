@@ -6,6 +6,7 @@ Their input are the Engine API's own lists of nodes, services, tasks and network
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +22,11 @@ URL_LABEL = "ronron.url"
 
 REFUSALS_LABEL = "ronron.refusals"
 """On an app's web service: by which statuses the proxy refuses strangers, such as `401_403`."""
+
+ROUTER = re.compile(r"traefik\.http\.routers\.[^.]+\.rule")
+HOST = re.compile(r"\bHost\(([^)]*)\)")
+NAME = re.compile(r"[`\"]([^`\"]+)[`\"]")
+"""In a service's labels: the rules of its routers, their hosts, and the names of each."""
 
 Item = Mapping[str, Any]
 
@@ -194,6 +200,19 @@ def pages(swarm: Swarm, memory: Memory) -> list[dict[str, Any]]:
         for service in swarm.services
         if URL_LABEL in labels_of(service)
     ]
+
+
+def domains(swarm: Swarm) -> dict[str, str]:
+    """The app of each domain that the proxy has a certificate for, as its routers name them."""
+    return {
+        domain: labels["ronron.app"]
+        for labels in map(labels_of, swarm.services)
+        if "ronron.app" in labels
+        for key, rule in labels.items()
+        if ROUTER.fullmatch(key)
+        for host in HOST.findall(rule)
+        for domain in NAME.findall(host)
+    }
 
 
 def _module(labels: Mapping[str, str]) -> str:
