@@ -255,12 +255,18 @@ def test_every_panel_of_the_dashboards_shows_something(watched: Watched) -> None
 
 
 def _queries() -> Iterator[str]:
-    """Every query of every panel, for one server and one app."""
+    """Every query of every panel and variable, for one server and one app."""
     values = {"$server": "manager", "$app": "hi", "$__rate_interval": "1m"}
     paths = sorted(Path(find("grafana").folder / "dashboards").glob("*.json"))
     assert len(paths) == 5
     for path in paths:
-        for panel in json.loads(path.read_text("utf-8"))["panels"]:
+        dashboard = json.loads(path.read_text("utf-8"))
+        for variable in dashboard["templating"]["list"]:
+            query = variable["query"]["query"]
+            found = re.fullmatch(r"label_values\((\w+), (\w+)\)", query)
+            assert found, query
+            yield f'{found[1]}{{{found[2]}="{values["$" + variable["name"]]}"}}'
+        for panel in dashboard["panels"]:
             for target in panel["targets"]:
                 query = str(target["expr"])
                 for name, value in values.items():
