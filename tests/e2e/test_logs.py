@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -137,6 +139,44 @@ def test_a_request_is_found_by_its_path(logged: Operator) -> None:
     assert len(lines(logged, "--access", "hi", "--status", "2xx", "--search", path)) == 1
     assert lines(logged, "--access", "hi", "--status", "5xx", "--search", path) == []
     assert lines(logged, "--access", "hi", "--search", '" or app:*') == []
+
+
+def test_a_request_that_is_sent_on_to_https_is_found_too(logged: Operator) -> None:
+    path, ip = f"/{uuid.uuid4().hex}", logged.lab.server("manager").ip
+    with closing(http.client.HTTPConnection(ip, 80, timeout=10)) as connection:
+        connection.request("GET", path, headers={"Host": f"hi.{logged.lab.domain}"})
+        assert connection.getresponse().status == 301
+    (line,) = eventually(lambda: lines(logged, "--access", "proxy", "--search", path), FOUND)
+    assert (line["host"], line["status"]) == (f"hi.{logged.lab.domain}", "301")
+    # What asks the proxy how it is is none.
+    assert lines(logged, "--access", "proxy", "--search", "/ping") == []
+    assert lines(logged, "--access", "proxy", "--search", "/metrics") == []
+
+
+def test_lines_are_followed_as_they_come(logged: Operator) -> None:
+    early, late = uuid.uuid4().hex, uuid.uuid4().hex
+    assert ask(logged, "hi", f"/{early}").status == 200
+    eventually(lambda: lines(logged, "--access", "hi", "--search", early), FOUND)
+    process = logged.start("logs", "--access", "hi", "--follow", "--since", "1m", "--json")
+    assert process.stdout is not None
+    said: list[str] = []
+    reading = threading.Thread(target=said.extend, args=(process.stdout,))
+    reading.start()
+
+    def come(path: str) -> bool:
+        return any(path in line for line in list(said))
+
+    try:
+        eventually(lambda: come(early), 30)
+        assert ask(logged, "hi", f"/{late}").status == 200
+        eventually(lambda: come(late), FOUND)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        reading.join(30)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    assert all(json.loads(line)["app"] == "hi" for line in said)
 
 
 def test_no_request_is_lost_when_the_access_log_goes_on_in_another_file(logged: Operator) -> None:

@@ -114,6 +114,9 @@ def test_requests_in_the_proxys_own_log_keep_clients_that_are_shortened_to_thems
     assert found("whole", status="5xx") == found("whole", of="wiki") == []
     lines[:] = [json.dumps({**request, "ServiceName": "blog_admin@swarm"})]
     assert "client" not in found("truncated")[0]
+    lines[:] = [json.dumps({**request, "RouterName": "web-to-websecure@internal"})]
+    assert found("whole", of="proxy")[0]["client"] == "192.0.2.77"
+    assert "client" not in found("truncated", of="proxy")[0]
 
 
 def test_the_access_logs_older_files_are_read_first_and_from_a_time_on(tmp_path: Path) -> None:

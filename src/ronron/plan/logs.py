@@ -17,6 +17,7 @@ from ronron.plan.inside import container_of, log_lines
 from ronron.plan.session import Session
 from ronron.servers.provision import requests
 from ronron.servers.runner import Runner
+from ronron.servers.shipping import PROXY
 from ronron.site.logs import store_of
 
 RECIPE = "logs"
@@ -207,8 +208,10 @@ _FOLLOWED = ("tail", "--quiet", "--lines=1000", "--follow=name", "--retry", requ
 def _requests(session: Session, lines: Iterable[str], wanted: Wanted, start: str) -> Iterator[Line]:
     """The requests to the app in the proxy's access log, from `start` on. Clients are left out
     where they are shortened: here they are as they were."""
-    app = session.loaded.apps.get(wanted.of)
-    whole = app is None or app.logs.addresses == "whole"
+    apps = session.loaded.apps
+    # What the proxy itself answers is for any of them.
+    of = [apps[wanted.of]] if wanted.of in apps else apps.values()
+    whole = all(app.logs.addresses == "whole" for app in of)
     for text in lines:
         try:
             item = json.loads(text)
@@ -217,7 +220,8 @@ def _requests(session: Session, lines: Iterable[str], wanted: Wanted, start: str
                 continue
         except (ValueError, KeyError, TypeError):
             continue
-        name = re.split("[@_]", str(item.get("ServiceName") or router or "proxy"))[0]
+        service = str(item.get("ServiceName") or router)
+        name = re.split("[@_]", service)[0] if service.endswith("@swarm") else PROXY
         if name != wanted.of or not status.startswith(wanted.status.removesuffix("xx")):
             continue
         host, path = item["RequestHost"], item["RequestPath"]

@@ -19,6 +19,10 @@ from ronron.site.models import App
 HOST = "logs.ronron.internal"
 """The store's name, in the servers' hosts files."""
 
+PROXY = "proxy"
+"""The app of the requests that the proxy itself answers: those for no app, and those that it sends
+on from HTTP to HTTPS."""
+
 SERVICE = "ronron_shipper"
 FOLDER = "/etc/rsyslog.d/ronron"
 SPOOL = "/var/spool/rsyslog/ronron"
@@ -92,7 +96,7 @@ ruleset(name="requests") {
     set $.app = re_extract($.line!ServiceName, '^([^@_]+)(_[^@]*)?@swarm$', 0, 1, "");
     # What the proxy itself answered knows no service.
     if $.app == "" then
-        set $.app = re_extract($.line!RouterName, '^([^@_]+)(_[^@]*)?@swarm$', 0, 1, "proxy");
+        set $.app = re_extract($.line!RouterName, '^([^@_]+)(_[^@]*)?@swarm$', 0, 1, "{proxy}");
     set $.message = $.line!RequestMethod & " " & $.line!RequestHost & $.line!RequestPath & " "
                     & $.line!DownstreamStatus;
     set $.milliseconds = $.line!Duration / 1000000;
@@ -178,10 +182,13 @@ def configuration(server: str, apps: Iterable[App]) -> str:
     for app in apps:
         shortened.setdefault(app.logs.addresses, []).append(app.name)
     shortened.pop("whole", None)
+    if shortened:
+        # What the proxy itself answers is for any of the apps.
+        shortened[min(shortened)].append(PROXY)
     head = _HEAD + ('module(load="mmexternal")\n' if shortened else "")
     outputs = "\n".join(_output(name, server) for name in CLASSES)
     classes = _CLASSES.replace("{requests}", requests.FILES)
-    classes = classes.replace("{addresses}", _addresses(shortened))
+    classes = classes.replace("{proxy}", PROXY).replace("{addresses}", _addresses(shortened))
     return f"{head}\n{outputs}\n{classes}"
 
 
