@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ronron.catalog.recipe import find
+from ronron.catalog.render import render
 from ronron.errors import SiteError
 from ronron.servers import addresses, shipping
 from ronron.servers.defend import fail2ban
@@ -209,6 +210,26 @@ def test_a_retention_is_a_number_of_days_weeks_or_years(tmp_path: Path, text: st
         "logs.retention.app",
         "days, weeks or years: 30d, 2w",
     )
+
+
+@pytest.mark.parametrize("recipe", ["logs", "elastic"])
+def test_each_class_is_kept_as_long_as_the_site_says(tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "ronron.yml").write_text(
+        "name: cats\ndomain: example.org\ncontact: cat@example.org\n"
+        "logs: {retention: {access: 1d, app: 2w, system: 3y}}\n"
+    )
+    secrets = {name: f"{recipe}_{name}_1" for name in find(recipe).extension.secrets}
+    stack = render(app("store", recipe), find(recipe), load_site(tmp_path).site, secrets)
+    services = stack.compose["services"]
+    periods = {"access": "1d", "app": "2w", "system": "3y"}
+    if recipe == "logs":
+        for kind, period in periods.items():
+            command = services[kind]["command"]
+            assert f"-retentionPeriod={period}" in command
+            assert f"-http.pathPrefix=/{kind}" in command
+    else:
+        found = services["retention"]["environment"]["RETENTION"]
+        assert dict(one.split("=") for one in found.split()) == periods
 
 
 def test_opensearchs_gate_answers_its_health_without_a_password() -> None:
