@@ -111,7 +111,10 @@ def proxy(laboratory: Laboratory, *, watched: bool) -> None:
     if not watched:
         shutil.copytree(builtin_folder() / "proxy", own)
         file = own / "traefik.yml"
-        text = re.sub(r"^(accessLog|metrics):\n(?: .*\n)+", "", file.read_text(), flags=re.M)
+        blocks = re.compile(r"^(accessLog|metrics):\n(?: .*\n)+", re.M)
+        text, count = blocks.subn("", file.read_text())
+        if count != 2:
+            raise SystemExit(f"{file}: of access log and figures {count} were found, not both")
         file.write_text(text)
     laboratory.ronron("apply", "--yes")
 
