@@ -114,7 +114,7 @@ def proxy(laboratory: Laboratory, *, watched: bool) -> None:
         blocks = re.compile(r"^(accessLog|metrics):\n(?: .*\n)+", re.M)
         text, count = blocks.subn("", file.read_text())
         if count != 2:
-            raise SystemExit(f"{file}: of access log and figures {count} were found, not both")
+            raise RuntimeError(f"{file}: of access log and figures {count} were found, not both")
         file.write_text(text)
     laboratory.ronron("apply", "--yes")
 
