@@ -84,13 +84,13 @@ def write(operator: Operator, *keys: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Stranger:
-    """A computer in the lab's network that keeps its address."""
+    """A computer that keeps its address, and how a command is run on it."""
 
-    container: str
+    enter: tuple[str, ...]
     address: str
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        command = ["docker", "exec", self.container, *argv]
+        command = ["docker", "exec", *self.enter, *argv]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     def reaches(self, ip: str, port: int) -> bool:
@@ -117,10 +117,34 @@ def stranger(operator: Operator) -> Iterator[Stranger]:
     try:
         template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         address = docker("inspect", "-f", template, name)
-        yield Stranger(name, address)
+        yield Stranger((name,), address)
         operator.ronron("bans", "lift", address)  # others get the same address
     finally:
         docker("rm", "--force", name)
+
+
+SIX, MANAGER6 = "fd00:77::2", "fd00:77::1"
+"""Addresses of who comes by IPv6, and of the manager there."""
+WIRE = f"""\
+ip netns add six
+ip link add six0 type veth peer name six1 netns six
+ip address add {MANAGER6}/64 dev six0 nodad
+ip link set six0 up
+ip -n six address add {SIX}/64 dev six1 nodad
+ip -n six link set six1 up
+"""
+
+
+@pytest.fixture
+def far(operator: Operator) -> Iterator[Stranger]:
+    """A computer that comes to the manager by IPv6: the lab's own network has none."""
+    operator.on("manager", "sh", "-ec", WIRE)
+    enter = (operator.lab.server("manager").container, "ip", "netns", "exec", "six")
+    try:
+        yield Stranger(enter, SIX)
+        operator.ronron("bans", "lift", SIX)
+    finally:
+        operator.on("manager", "ip", "netns", "delete", "six")
 
 
 @pytest.fixture(scope="module")
@@ -528,24 +552,26 @@ def test_who_tries_to_log_in_is_banned_and_let_in_again(
     assert operator.plan() == []
 
 
+# Asks the app at an address with a login.
+GUESS = """
+import base64, http.client, socket, ssl, sys
+ip, name, login = sys.argv[1:]
+header = "Basic " + base64.b64encode(login.encode()).decode()
+context = ssl._create_unverified_context()
+raw = socket.create_connection((ip, 443), 5)
+connection = http.client.HTTPSConnection(name, context=context)
+connection.sock = context.wrap_socket(raw, server_hostname=name)
+connection.request("GET", "/", headers={"Authorization": header})
+print(connection.getresponse().status)
+"""
+
+
 def test_who_tries_an_app_s_passwords_is_banned_and_let_in_again(
     opened: Operator, stranger: Stranger
 ) -> None:
     operator = opened
-    guess = (
-        "import base64, ssl, sys, urllib.request\n"
-        "ip, name, login = sys.argv[1:]\n"
-        "header = 'Basic ' + base64.b64encode(login.encode()).decode()\n"
-        "import http.client, socket\n"
-        "context = ssl._create_unverified_context()\n"
-        "raw = socket.create_connection((ip, 443), 5)\n"
-        "connection = http.client.HTTPSConnection(name, context=context)\n"
-        "connection.sock = context.wrap_socket(raw, server_hostname=name)\n"
-        "connection.request('GET', '/', headers={'Authorization': header})\n"
-        "print(connection.getresponse().status)\n"
-    )
     ip, name = operator.lab.server("manager").ip, f"open.{operator.lab.domain}"
-    ask = ("python3", "-c", guess, ip, name)
+    ask = ("python3", "-c", GUESS, ip, name)
     shown, _ = operator.ronron("secrets", "show", "open", "access_cat", "--reveal")
     password = shown.strip()
     assert stranger.run(*ask, f"cat:{password}").stdout.strip() == "200"
@@ -560,3 +586,41 @@ def test_who_tries_an_app_s_passwords_is_banned_and_let_in_again(
     assert not stranger.reaches(ip, 22)
     operator.ronron("bans", "lift", stranger.address)
     assert stranger.run(*ask, f"cat:{password}").stdout.strip() == "200"
+
+
+def test_who_comes_by_ipv6_is_known_and_banned_alone(
+    opened: Operator, stranger: Stranger, far: Stranger
+) -> None:
+    operator = opened
+    name = f"open.{operator.lab.domain}"
+    ask = ("python3", "-c", GUESS, MANAGER6, name)
+    password = operator.ronron("secrets", "show", "open", "access_cat", "--reveal")[0].strip()
+    assert far.run(*ask, f"cat:{password}").stdout.strip() == "200"
+    out, _ = operator.ronron("logs", "--access", "open", "--since", "5m", "--json")
+    assert SIX in {json.loads(line)["client"] for line in out.splitlines()}
+    # What is published and not declared is as closed as by IPv4.
+    assert not far.reaches(MANAGER6, APP_PORT)
+    assert far.reaches(MANAGER6, 22)
+
+    eventually(lambda: far.run(*ask, "cat:woof").returncode, 120)
+    assert ("ronron-proxy", SIX) in bans(operator)
+    assert not far.reaches(MANAGER6, 443)
+    assert not far.reaches(MANAGER6, 22)
+    ip = operator.lab.server("manager").ip
+    four = ("python3", "-c", GUESS, ip, name)
+    assert stranger.run(*four, f"cat:{password}").stdout.strip() == "200"
+    assert "lifted on manager" in operator.ronron("bans", "lift", SIX)[0]
+    assert far.run(*ask, f"cat:{password}").stdout.strip() == "200"
+
+    # An allow-list knows it, too.
+    app = operator.folder / "apps" / "open.yml"
+    text = app.read_text()
+    app.write_text(text.replace("users: [cat]", f'addresses: ["{SIX}"]'))
+    try:
+        operator.ronron("apply", "--yes")
+        eventually(lambda: far.run(*ask, "cat:woof").stdout.strip() == "200", 30)
+        assert stranger.run(*four, "cat:woof").stdout.strip() == "403"
+    finally:
+        app.write_text(text)
+        operator.ronron("apply", "--yes")
+    assert operator.plan() == []

@@ -167,6 +167,8 @@ def create_server(
         cgroupns="private",
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         device_cgroup_rules=["a *:* rwm"],
+        # Docker turns IPv6 off in networks that have none; servers have it.
+        sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
         tmpfs={"/run": "mode=755", "/tmp": "exec,mode=1777"},  # noqa: S108
         volumes=["/var/lib/docker"],
         ports=published,

@@ -24,6 +24,10 @@ RECIPE = "logs"
 """The recipe of the store that is read here."""
 
 SECONDS = 60.0
+LATE = "5s"
+"""How long after its time a line is shown that is followed: one that comes to the store later than
+that is not shown, and lines are shipped some seconds after they are written."""
+
 LATELY = timedelta(hours=1)
 """How far back is looked without a store, where nobody says."""
 
@@ -140,7 +144,7 @@ def _and_more(runner: Runner, container: str, wanted: Wanted, first: list[Line])
     yield from first
     told = deque(first, 1000)
     for text in runner.stream(
-        _ask(container, wanted.kind, "tail", {"query": expression(wanted), "offset": "1s"})
+        _ask(container, wanted.kind, "tail", {"query": expression(wanted), "offset": LATE})
     ):
         line = _line(json.loads(text))
         if line not in told:

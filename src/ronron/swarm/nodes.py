@@ -10,7 +10,7 @@ from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import Report, step
 from ronron.servers.runner import Runner
 from ronron.site.models import Server, Site
-from ronron.swarm import autolock, state
+from ronron.swarm import autolock, gateway, state
 from ronron.swarm.engines import engine_of
 from ronron.swarm.facts import ServerFacts
 from ronron.swarm.waiting import until
@@ -168,6 +168,7 @@ def _named(change: NodeChange) -> str:
 
 def _init(runner: Runner, facts: ServerFacts) -> None:
     with engine_of(runner) as engine:
+        gateway.make(engine, runner)
         engine.swarm.init(
             advertise_addr=facts.interface or None,
             default_addr_pool=[ADDRESS_POOL],
@@ -193,6 +194,7 @@ def _join(
         tokens = engine.swarm.attrs["JoinTokens"]
     token = tokens["Manager" if server.is_manager else "Worker"]
     with engine_of(runners[server.name]) as engine:
+        gateway.make(engine, runners[server.name])
         engine.swarm.join(
             remote_addrs=[f"{site.manager.name}:{SWARM_PORT}"],
             join_token=token,

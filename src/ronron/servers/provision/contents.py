@@ -78,9 +78,13 @@ def daemon_json(
     `no_new_privileges` a program in a container has the rights of who started it, at most: a swarm
     knows that setting of the daemon alone, and none of a service. So it is with `userns_remap`.
     Docker tells figures of itself to the server's own programs, which hand them to the monitoring.
+    Published ports are forwarded by IPv6 as by IPv4, with the clients' own addresses: Docker before
+    27 does that with `experimental` alone.
     """
     settings: dict[str, object] = {
         "default-address-pools": [{"base": pool(subnet, addresses), "size": 24}],
+        "experimental": True,
+        "ip6tables": True,
         "log-driver": "journald",
         "log-opts": LOG_OPTIONS,
         "metrics-addr": FIGURES,
