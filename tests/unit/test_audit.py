@@ -298,6 +298,8 @@ def container(**fields: Any) -> inside.Container:
 @pytest.mark.parametrize(
     ("fields", "name", "severity"),
     [
+        ({"mounts": ("/srv/files", "/run")}, "container-docker-socket", "critical"),
+        ({"mounts": ("/",)}, "container-docker-socket", "critical"),
         ({"privileged": True}, "container-privileged", "critical"),
         ({"namespaces": ("NetworkMode",)}, "container-host-namespace", "high"),
         ({"user": "", "dropped": ()}, "container-root", "low"),

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from ronron.audit.model import Finding
+from ronron.catalog import sockets
 from ronron.errors import ServerError
 from ronron.servers.process import last_lines
 from ronron.servers.runner import Runner
@@ -34,8 +35,8 @@ class Readable:
 
 @dataclass(frozen=True)
 class Container:
-    """A running container. `name` is its service's, `memory` its limit in bytes (0: none),
-    `packages` its Debian packages that have a newer version: theirs and the newest."""
+    """A running container. `name` is its service's, `mounts` what it has of its server's files,
+    `memory` its limit in bytes (0: none), `packages` its Debian packages that have a newer version: theirs and the newest."""
 
     name: str
     app: str
@@ -43,7 +44,7 @@ class Container:
     user: str
     privileged: bool
     namespaces: tuple[str, ...]
-    sockets: tuple[str, ...]
+    mounts: tuple[str, ...]
     memory: int
     added: tuple[str, ...]
     dropped: tuple[str, ...]
@@ -189,7 +190,7 @@ def _of_container(server: str, one: Container, explained: Mapping[str, str]) -> 
         what = "a privileged container is root on its server"
         remedy = "remove privileged; add single capabilities with cap_add"
         yield Finding("container-privileged", "critical", where, what, name, remedy)
-    for path in one.sockets:
+    for path in filter(sockets.is_reached, one.mounts):
         reason = explained.get(one.app, "")
         what = "a container with the Docker socket commands the server"
         evidence = f"{name}: {path}" + (f"; its recipe says: {reason}" if reason else "")
@@ -255,9 +256,8 @@ def _packages(where: str, seen: Inside) -> Iterator[Finding]:
         yield Finding("upgrades-security", "high", where, what, _some(seen.security), remedy)
     if seen.upgrades:
         what = f"{len(seen.upgrades)} other upgrades are pending"
-        yield Finding(
-            "upgrades-other", "info", where, what, _some(seen.upgrades), "apt-get upgrade"
-        )
+        remedy = "apt-get --with-new-pkgs upgrade"
+        yield Finding("upgrades-other", "info", where, what, _some(seen.upgrades), remedy)
     days = seen.lists_age / 86400
     if days < 0 or days > LISTS_DAYS:
         what = "the package lists are old: nobody knows which fixes are pending"

@@ -137,10 +137,10 @@ def _containers() -> list[dict[str, Any]]:
                     for kind in ("NetworkMode", "PidMode", "IpcMode", "UTSMode")
                     if host.get(kind) == "host"
                 ],
-                "sockets": [
+                "mounts": [
                     mount["Source"]
                     for mount in one.get("Mounts") or ()
-                    if mount.get("Source", "").endswith(("docker.sock", "containerd.sock"))
+                    if mount.get("Type") == "bind"
                 ],
                 "memory": host.get("Memory") or 0,
                 "added": host.get("CapAdd") or [],
