@@ -36,7 +36,8 @@ class Readable:
 @dataclass(frozen=True)
 class Container:
     """A running container. `name` is its service's, `mounts` what it has of its server's files,
-    `memory` its limit in bytes (0: none), `packages` its Debian packages that have a newer version: theirs and the newest."""
+    `memory` its limit in bytes (0: none), `packages` its Debian packages that have a newer
+    version: theirs and the newest."""
 
     name: str
     app: str
