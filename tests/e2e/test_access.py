@@ -53,6 +53,46 @@ def test_every_answer_has_the_headers(operator: Operator, door: str) -> None:
             assert answer.headers.get(name) == (value or None), (app, name)
 
 
+# Answers with the headers that it got.
+ECHO = """
+import http.server, json
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps(self.headers.items()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("", 8080), Handler).serve_forever()
+"""
+CLAIMED = "192.0.2.66"
+
+
+def test_what_clients_say_of_themselves_in_the_proxys_words_reaches_no_app(
+    operator: Operator, tmp_path: Path
+) -> None:
+    file = tmp_path / "echo.yml"
+    service = {
+        "image": "hello:1.0",
+        "entrypoint": ["python3", "-c", ECHO],
+        "healthcheck": {"disable": True},
+        "ports": ["8080"],
+    }
+    file.write_text(json.dumps({"services": {"site": service}}))
+    operator.deploy(str(file), "echo")
+    names = ("X-Forwarded-For", "X-Real-Ip", "X-Forwarded-Host", "X-Forwarded-Server")
+    claims = dict.fromkeys(names, CLAIMED)
+    claims |= {name.replace("-", "_"): CLAIMED for name in names}
+    try:
+        with client(operator, "echo") as asking:
+            answer = eventually(lambda: asking.get("/", headers=claims))
+        got = answer.json()
+    finally:
+        operator.ronron("remove", "echo", "--yes")
+    assert {name.lower() for name, _ in got} >= {name.lower() for name in names}
+    assert not [(name, value) for name, value in got if "_" in name or CLAIMED in value]
+
+
 def test_only_who_knows_the_password_comes_in(operator: Operator, door: str) -> None:
     password = operator.ronron("secrets", "show", door, "access_alice", "--reveal")[0].strip()
     assert len(password) == 32
