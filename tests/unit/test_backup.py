@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,11 +24,13 @@ from ronron.backup.app import BACKUPS, Backed, Protected, Sent, back_up, seen
 from ronron.backup.repository import Repository
 from ronron.backup.restic import TOLERANCE, NoRepository, Restic, Snapshot, choose, size
 from ronron.backup.restore import Choice, Target, restore
+from ronron.backup.state import State
 from ronron.catalog.recipe import find
 from ronron.catalog.render import Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import ignore
-from ronron.plan.backups import Failed, _seen
+from ronron.plan import watching
+from ronron.plan.backups import Failed, _gone, _seen
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
@@ -477,6 +480,24 @@ def test_no_backup_counts_while_the_repository_does_not_answer(
     assert isinstance(blog, Failed)
     assert (blog.app, "unable to open" in blog.error.message) == ("blog", True)
     assert shop is before
+
+
+@writes_to_run
+def test_what_the_repository_still_lists_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic ends well when the repository's server refuses to delete."""
+    repo = answering(tmp_path, monkeypatch, 0, json.dumps([listing("a"), listing("c")]))
+    kept: list[State] = []
+    monkeypatch.setattr(watching, "read", lambda _: State())
+    monkeypatch.setattr(watching, "write", lambda _, state: kept.append(state))
+    session: Any = SimpleNamespace(manager=None)
+    assert _gone(session, repo, ["b" * 64]) == 1
+    with pytest.raises(RonronError, match="/r: refused to delete 1 of the 2 snapshots"):
+        _gone(session, repo, ["a" * 64, "b" * 64])
+    assert [state.apps["blog"].newest.id[0] for state in kept if state.apps["blog"].newest] == [
+        "c", "c"
+    ]  # fmt: skip
 
 
 def dump_of(size: int) -> str:

@@ -194,7 +194,8 @@ backup.add_command(export)
 def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
     """List the snapshots in the repository, of all apps or of one, newest last.
 
-    With the volumes of files that each holds, and its dumps: ? where it is not known which.
+    With the volumes of files that each holds, and its dumps: - where it holds none, ? where it is
+    not known which.
     Below is what is wrong with backups; the status is 1 then.
     """
     from datetime import UTC, datetime
@@ -232,7 +233,7 @@ def _rows(
             size(one.size),
             one.files,
             ", ".join(sorted(held_in(one))),
-            ", ".join(dumps[one.id]) if one.id in dumps else "?",
+            (", ".join(dumps[one.id]) or "-") if one.id in dumps else "?",
         )
         for one in found
     ]

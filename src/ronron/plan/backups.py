@@ -276,8 +276,8 @@ def forget(session: Session) -> int:
     """Forget the snapshots that no rule keeps, app by app, and free their space; how many went.
 
     Raises RonronError when a clock cannot be trusted: what is kept is counted back from an app's
-    newest snapshot, and one from the future would cost all others. OperatorError for a repository
-    that deletes nothing.
+    newest snapshot, and one from the future would cost all others; when the repository refuses.
+    OperatorError for a repository that deletes nothing.
     """
     repo, settings = restic(session), session.loaded.site.backup
     assert settings is not None  # noqa: S101 - `restic` has said so
@@ -308,21 +308,42 @@ def forget(session: Session) -> int:
             for app in {one.app for one in snapshots}
         }
         with step(session.report, "forget", repo.repository.location):
-            return repo.forget(kept)
+            gone = _gone(session, repo, repo.forget(kept))
+            repo.prune()
+    return gone
 
 
 def forget_these(session: Session, ids: Sequence[str]) -> int:
-    """Forget the snapshots named; raises OperatorError for one that is not there."""
+    """Forget the snapshots named; how many went. Their space is freed by the next `forget`.
+
+    Raises OperatorError for one that is not there, RonronError when the repository refuses.
+    """
     repo = restic(session)
     with _locked(session, "ronron backup forget"):
-        found = repo.snapshots()
+        listed = repo.snapshots()
+        found = {}
         for name in ids:
-            if len(name) < 8 or not any(one.id.startswith(name) for one in found):
+            found[name] = [one.id for one in listed if one.id.startswith(name)]
+            if len(name) < 8 or not found[name]:
                 raise OperatorError(f"there is no snapshot {name}", remedy="ronron backups")
         repo.forget_these(ids)
-        left = states.listed(watching.read(session.manager), repo.snapshots(), utcnow())
-        watching.write(session.manager, left)
-    return len(ids)
+        return _gone(session, repo, [id for some in found.values() for id in some])
+
+
+def _gone(session: Session, repo: Restic, forgotten: Sequence[str]) -> int:
+    """How many of the snapshots `forgotten` the repository lists no more; what it does list is kept
+    on the manager. Raises RonronError when it still lists some."""
+    listed = repo.snapshots()
+    watching.write(session.manager, states.listed(watching.read(session.manager), listed, utcnow()))
+    there = {one.id for one in listed} & set(forgotten)
+    if there:
+        raise RonronError(
+            f"{repo.repository.location}: refused to delete {len(there)} of the {len(forgotten)} "
+            "snapshots that were to be forgotten",
+            remedy="a repository that only takes is pruned where it is kept: docs/backups.md has "
+            "the steps, and backup.append_only says that it is one",
+        )
+    return len(forgotten)
 
 
 def _locked(session: Session, doing: str) -> AbstractContextManager[None]:
