@@ -508,11 +508,17 @@ def dump_of(size: int) -> str:
 
 @writes_to_run
 @pytest.mark.parametrize(
-    ("choice", "free", "said"),
+    ("choice", "free", "known", "said"),
     [
-        (Choice(), (50, 50), "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
-        (Choice(), (61, 9), "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
-        (Choice(frozenset()), (10, 50), "may take 10.2 GiB of disk, and storage has 10.0 GiB"),
+        (Choice(), (50, 50), False, "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
+        (Choice(), (61, 9), False, "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (Choice(), (61, 9), True, "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (
+            Choice(frozenset()),
+            (10, 50),
+            True,
+            "may take 10.2 GiB of disk, and storage has 10.0 GiB",
+        ),
     ],
 )
 def test_a_restore_that_does_not_fit_is_not_begun(
@@ -520,9 +526,11 @@ def test_a_restore_that_does_not_fit_is_not_begun(
     monkeypatch: pytest.MonkeyPatch,
     choice: Choice,
     free: tuple[int, int],
+    known: bool,
     said: str,
 ) -> None:
-    """60 GiB, of which 10 are a dump, that is loaded on another server."""
+    """60 GiB, of which 10 are a dump, that is loaded on another server; the repository is asked
+    unless all is to be restored and the dump's size is known."""
     restic = answering(tmp_path, monkeypatch, 0, dump_of(10 << 30))
     storage, worker = (
         RecordingRunner(name, answers={"sh": f"Avail\n{count << 30}\n".encode()})
@@ -540,8 +548,9 @@ def test_a_restore_that_does_not_fit_is_not_begun(
     with pytest.raises(RonronError, match=f"blog: the restore {said}") as caught:
         restore(
             None, storage, storage, restic, wanted, target, choice, lambda: None, ignore,  # type: ignore[arg-type]
+            {"db": 10 << 30} if known else None,
         )  # fmt: skip
     assert "make room in /srv/ronron/volumes there" in str(caught.value)
-    asked = (tmp_path / "asked").read_text()
-    assert " ls " in asked
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert (" ls " in asked) is not (known and choice == Choice())
     assert " restore " not in asked

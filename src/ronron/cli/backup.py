@@ -57,12 +57,15 @@ def backup() -> None:
 @context.with_site
 def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool, job: str) -> int:
     """Back up the named apps, or all of them."""
-    from ronron.backup.restic import size
     from ronron.cli.main import print_error
-    from ronron.plan import backups as domain
-    from ronron.plan.session import open_session
+    from ronron.servers.connections import connecting
 
-    with output.reporter() as report, open_session(loaded, report) as session:
+    with output.reporter() as report, connecting(loaded) as servers:
+        from ronron.backup.restic import size
+        from ronron.plan import backups as domain
+        from ronron.plan.session import session_over
+
+        session = session_over(servers, loaded, report)
         done, failed = domain.back_up(session, apps, job)
     if as_json:
         output.result_json(
