@@ -409,6 +409,8 @@ def only_its_own_side_deletes(operator: Operator, newest: str) -> None:
     assert "this repository deletes nothing (backup.append_only)" in err
     said = there("forget", old, then=" || true")
     assert "403 Forbidden" in said
+    _, err = operator.ronron("backup", "forget", old, "--yes", status=1)
+    assert "refused to delete 1 of the 1 snapshots" in err
     assert snapshots(operator) == [old, newest]
     keep = 'printf %s "$1" | install -o restic -m 0600 /dev/stdin /srv/restic/.password'
     operator.on("manager", "sh", "-c", keep, "sh", password)

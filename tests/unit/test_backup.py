@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,11 +24,13 @@ from ronron.backup.app import BACKUPS, Backed, Protected, Sent, back_up, seen
 from ronron.backup.repository import Repository
 from ronron.backup.restic import TOLERANCE, NoRepository, Restic, Snapshot, choose, size
 from ronron.backup.restore import Choice, Target, restore
+from ronron.backup.state import State
 from ronron.catalog.recipe import find
 from ronron.catalog.render import Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import ignore
-from ronron.plan.backups import Failed, _seen
+from ronron.plan import watching
+from ronron.plan.backups import Failed, _gone, _seen
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep
@@ -479,6 +482,24 @@ def test_no_backup_counts_while_the_repository_does_not_answer(
     assert shop is before
 
 
+@writes_to_run
+def test_what_the_repository_still_lists_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic ends well when the repository's server refuses to delete."""
+    repo = answering(tmp_path, monkeypatch, 0, json.dumps([listing("a"), listing("c")]))
+    kept: list[State] = []
+    monkeypatch.setattr(watching, "read", lambda _: State())
+    monkeypatch.setattr(watching, "write", lambda _, state: kept.append(state))
+    session: Any = SimpleNamespace(manager=None)
+    assert _gone(session, repo, ["b" * 64]) == 1
+    with pytest.raises(RonronError, match="/r: refused to delete 1 of the 2 snapshots"):
+        _gone(session, repo, ["a" * 64, "b" * 64])
+    assert [state.apps["blog"].newest.id[0] for state in kept if state.apps["blog"].newest] == [
+        "c", "c"
+    ]  # fmt: skip
+
+
 def dump_of(size: int) -> str:
     """The dump of blog's database, as restic lists a snapshot's files."""
     path = f"{BACKUPS}/blog/db.dump"
@@ -487,11 +508,17 @@ def dump_of(size: int) -> str:
 
 @writes_to_run
 @pytest.mark.parametrize(
-    ("choice", "free", "said"),
+    ("choice", "free", "known", "said"),
     [
-        (Choice(), (50, 50), "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
-        (Choice(), (61, 9), "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
-        (Choice(frozenset()), (10, 50), "may take 10.2 GiB of disk, and storage has 10.0 GiB"),
+        (Choice(), (50, 50), False, "may take 60.2 GiB of disk, and storage has 50.0 GiB to spare"),
+        (Choice(), (61, 9), False, "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (Choice(), (61, 9), True, "may take 10.2 GiB of disk, and worker has 9.0 GiB to spare"),
+        (
+            Choice(frozenset()),
+            (10, 50),
+            True,
+            "may take 10.2 GiB of disk, and storage has 10.0 GiB",
+        ),
     ],
 )
 def test_a_restore_that_does_not_fit_is_not_begun(
@@ -499,9 +526,11 @@ def test_a_restore_that_does_not_fit_is_not_begun(
     monkeypatch: pytest.MonkeyPatch,
     choice: Choice,
     free: tuple[int, int],
+    known: bool,
     said: str,
 ) -> None:
-    """60 GiB, of which 10 are a dump, that is loaded on another server."""
+    """60 GiB, of which 10 are a dump, that is loaded on another server; the repository is asked
+    unless all is to be restored and the dump's size is known."""
     restic = answering(tmp_path, monkeypatch, 0, dump_of(10 << 30))
     storage, worker = (
         RecordingRunner(name, answers={"sh": f"Avail\n{count << 30}\n".encode()})
@@ -519,8 +548,9 @@ def test_a_restore_that_does_not_fit_is_not_begun(
     with pytest.raises(RonronError, match=f"blog: the restore {said}") as caught:
         restore(
             None, storage, storage, restic, wanted, target, choice, lambda: None, ignore,  # type: ignore[arg-type]
+            {"db": 10 << 30} if known else None,
         )  # fmt: skip
     assert "make room in /srv/ronron/volumes there" in str(caught.value)
-    asked = (tmp_path / "asked").read_text()
-    assert " ls " in asked
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert (" ls " in asked) is not (known and choice == Choice())
     assert " restore " not in asked

@@ -162,6 +162,10 @@ def test_a_listing_says_which_volumes_and_dumps_a_snapshot_holds() -> None:
         ("content, pages", "db"),
     ]
     assert _snapshot(old)["volumes"] == ["content", "pages"]
+    # One that has no databases has no dumps, with or without files.
+    for held in (None, 7):
+        state = states.tried(states.listed(State(), [new], NOW), "blog", ago(hours=1), held=held)
+        assert _rows([new], states.dumps_of(state), NOW)[0][-1] == "-"
 
 
 def test_metrics_are_prometheus_text() -> None:

@@ -24,6 +24,7 @@ from ronron.servers.local import LocalRunner
 from ronron.servers.provision.model import ProvisioningPlan
 from ronron.site.load import load_site
 from ronron.swarm import state
+from ronron.swarm.state import SwarmState
 
 SITE = "name: s\ndomain: example.org\ncontact: a@example.org\n"
 
@@ -81,8 +82,9 @@ def test_the_report_says_which_snapshot_each_app_runs() -> None:
 @pytest.fixture
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
     """This machine, which knows of a rebuild that left blog and wiki."""
-    monkeypatch.setattr(pending, "PENDING", str(tmp_path / "rebuild.json"))
-    (tmp_path / "rebuild.json").write_text('["blog", "wiki"]')
+    monkeypatch.setattr(pending, "STATE", str(tmp_path))
+    monkeypatch.setattr(pending, "PENDING", str(tmp_path / "waiting.json"))
+    (tmp_path / "waiting.json").write_text('["blog", "wiki"]')
     return LocalRunner()
 
 
@@ -91,8 +93,9 @@ def session(manager: LocalRunner, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A session with `manager`, without a swarm: what is asked of that is answered here."""
     for module in (backups, rebuilding, restoring):
         monkeypatch.setattr(module, "lock", lambda *_, **__: nullcontext())
-        monkeypatch.setattr(module, "engine_of", lambda _: nullcontext())
         monkeypatch.setattr(module, "hidden", lambda session, name, error: error)
+    for module in (backups, restoring):
+        monkeypatch.setattr(module, "engine_of", lambda _: nullcontext())
     apps = {name: SimpleNamespace(priority=50) for name in ("blog", "shop", "wiki")}
     loaded = SimpleNamespace(apps=apps, app=apps.__getitem__)
     servers = SimpleNamespace(on_each=lambda _: None)
@@ -127,7 +130,8 @@ def test_an_app_that_waits_for_its_data_is_not_backed_up(
     monkeypatch.setattr(backups, "clear_unless_held", lambda *_: None)
     monkeypatch.setattr(state, "observe", lambda _: None)
     monkeypatch.setattr(watching, "deployed", lambda *_: names)
-    monkeypatch.setattr(watching, "rules", lambda *_: dict.fromkeys(names, SimpleNamespace(job="")))
+    monkeypatch.setattr(watching, "jobs", lambda *_: dict.fromkeys(names, ""))
+    monkeypatch.setattr(backups, "_look", lambda *_: None)
     monkeypatch.setattr(backups, "protected", protected)
     monkeypatch.setattr(backups, "_take_back", lambda _: None)
     monkeypatch.setattr(backups, "_keep", lambda *_: None)
@@ -175,8 +179,8 @@ def rebuilt(
     made = Plan(ProvisioningPlan(), carry=(Change("server one", "ronron", None, "1"),))
     monkeypatch.setattr(rebuilding, "STATE", str(tmp_path))
     monkeypatch.setattr(rebuilding, "REPORT", str(tmp_path / "report.json"))
-    monkeypatch.setattr(rebuilding, "plan", lambda _: (made, None))
-    monkeypatch.setattr(rebuilding, "_deployed", lambda _: set())
+    bare = SimpleNamespace(swarm=SwarmState())
+    monkeypatch.setattr(rebuilding, "plan", lambda _: (made, bare))
     monkeypatch.setattr(rebuilding, "_deploy", lambda *_: None)
     monkeypatch.setattr(rebuilding, "restore_now", lambda *_, **__: None)
     for name in ("check", "servers"):
@@ -215,3 +219,22 @@ def test_without_a_package_index_the_apps_come_back_all_the_same(
     assert [one.app for one in report.apps] == ["blog", "shop", "wiki"]
     assert report.plain()["carry_error"] == "one: no package index answers"
     assert json.loads(Path(rebuilding.REPORT).read_text()).items() >= report.plain().items()
+
+
+@pytest.mark.parametrize("what", ["servers", "apps"])
+def test_what_is_missing_waits_for_its_data_before_anything_is_done(
+    rebuilt: Callable[[Sequence[Snapshot]], Report],
+    session: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """Whatever fails: an apply deploys the apps empty then, and nobody may back them up so."""
+    Path(pending.PENDING).unlink()
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RonronError("it fails")
+
+    monkeypatch.setattr(apply, what, fails)
+    with pytest.raises(RonronError, match="it fails"):
+        rebuilt(())
+    assert pending.waiting(session.manager) == ("blog", "shop", "wiki")

@@ -94,12 +94,12 @@ def _less(app: Watched) -> Iterator[tuple[Kind, str]]:
         yield "empty", f"its volumes hold no file, where they held {before.held}"
     if seen.size < before.size / 2:
         yield "shrunk", f"the snapshot holds {size(seen.size)}, the last one {size(before.size)}"
-    for database, held in seen.dumps.items():
-        if held < before.dumps.get(database, 0) / 2:
+    earlier = before.dumps or {}
+    for database, held in (seen.dumps or {}).items():
+        if held < earlier.get(database, 0) / 2:
             yield (
                 "shrunk",
-                f"the dump of {database} has {size(held)}, the last one "
-                f"{size(before.dumps[database])}",
+                f"the dump of {database} has {size(held)}, the last one {size(earlier[database])}",
             )
 
 

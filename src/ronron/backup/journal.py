@@ -16,12 +16,8 @@ from ronron.servers.runner import Runner
 FOLDER = "/var/lib/ronron/restoring"
 """On the manager: one file an app, whose name and `.json` is the file's."""
 
-# Prints each journal, one a line.
-_READ = """
-import json, pathlib, sys
-for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
-    print(json.dumps(json.loads(path.read_text())))
-"""
+# Prints each journal, one a line: they are written so. Each backup looks, so it must be quick.
+_READ = 'for file in "$1"/*.json; do [ ! -e "$file" ] || { cat "$file" && echo; }; done'
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def remove(manager: Runner, app: str) -> None:
 
 def read(manager: Runner) -> tuple[Journal, ...]:
     """The journals of restores that go on, or were interrupted."""
-    lines = manager.run(["python3", "-c", _READ, FOLDER]).text.splitlines()
+    lines = manager.run(["sh", "-ec", _READ, "sh", FOLDER]).text.splitlines()
     found = (json.loads(line) for line in lines)
     return tuple(
         Journal(one["app"], one["replicas"], tuple(Swap(**swap) for swap in one["swaps"]))

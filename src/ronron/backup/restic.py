@@ -159,12 +159,13 @@ class Restic:
         """
         self._run("check", *([f"--read-data-subset={subset}"] if subset else []))
 
-    def forget(self, keep: Mapping[str, Keep]) -> int:
-        """Forget what `keep` does not cover, by app, and free the space; how many snapshots went.
+    def forget(self, keep: Mapping[str, Keep]) -> list[str]:
+        """Forget what `keep` does not cover, by app; the ids of those snapshots.
 
-        Durations alone decide: a count could be used up by somebody who adds snapshots.
+        Durations alone decide: a count could be used up by somebody who adds snapshots. restic 0.18
+        ends well where the repository's server refuses to delete: `snapshots` tells what went.
         """
-        gone = 0
+        gone: list[str] = []
         for rule in dict.fromkeys(keep.values()):
             tags = [word for app in keep if keep[app] == rule for word in ("--tag", tag_of(app))]
             words = [
@@ -174,13 +175,16 @@ class Restic:
             where = ["--host", self.site, "--group-by", "host,tags"]
             groups = self._run("forget", *where, *tags, *words)
             listed = groups[0] if groups and isinstance(groups[0], list) else []
-            gone += sum(len(group.get("remove") or ()) for group in listed)
-        self._run("prune")
+            gone += [one["id"] for group in listed for one in group.get("remove") or ()]
         return gone
 
     def forget_these(self, ids: Sequence[str]) -> None:
-        """Forget the snapshots named; the space is freed with the next `forget`."""
+        """Forget the snapshots named, as `forget`."""
         self._run("forget", *ids)
+
+    def prune(self) -> None:
+        """Free the space of what was forgotten."""
+        self._run("prune")
 
     def unlock(self) -> None:
         """Remove the locks of programs that are gone."""

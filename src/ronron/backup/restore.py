@@ -101,8 +101,11 @@ def restore(
     choice: Choice,
     started: Callable[[], None],
     report: Report,
+    dumps: Mapping[str, int] | None = None,
 ) -> Restored:
     """Restore `snapshot` into a deployed app. `started` raises when the app does not work after.
+
+    `dumps` are the sizes of the snapshot's dumps by database, where they are known.
 
     Raises OperatorError for a choice that the snapshot does not hold, RonronError when it cannot be
     restored: the app's data is as it was then.
@@ -119,7 +122,9 @@ def restore(
             beside = [f"{root}/{RESTORING}", f"{root}/{REPLACED}", _work(root, app.name, stamp)]
             runner.run(["install", "-d", "-m", "0700", *beside])
             cleaning.callback(_clear, runner, beside[-1])
-        for (server, root), need in _needed(restic, storage, snapshot, target, choice).items():
+        for (server, root), need in _needed(
+            restic, storage, snapshot, target, choice, dumps or {}
+        ).items():
             require_room(places[server, root], root, need + SPARE, f"{app.name}: the restore")
         with step(report, "fetch", f"{app.name} of {snapshot.time.astimezone():%Y-%m-%d %H:%M}"):
             restic.restore(snapshot, work, list(_wanted(snapshot, choice)))
@@ -162,18 +167,25 @@ def require_room(runner: Runner, folder: str, need: int, what: str) -> None:
 
 
 def _needed(
-    restic: Restic, storage: Runner, snapshot: Snapshot, target: Target, choice: Choice
+    restic: Restic,
+    storage: Runner,
+    snapshot: Snapshot,
+    target: Target,
+    choice: Choice,
+    dumps: Mapping[str, int],
 ) -> dict[tuple[str, str], int]:
     """The bytes that a restore writes, by server and the root of its volumes.
 
-    A loaded database is taken to be as large as its dump.
+    A loaded database is taken to be as large as its dump. The repository is asked for what cannot
+    be known from the snapshot's own size and that of its `dumps`.
     """
     app, own = target.app, f"{BACKUPS}/{snapshot.app}"
-    if choice == Choice() and not app.recipe.extension.databases:
-        return {(storage.name, app.files_root): snapshot.size}  # no look at the repository
-    asked = [own] if choice == Choice() else list(_wanted(snapshot, choice))
-    sizes = {entry.path: entry.size for entry in restic.entries(snapshot.id, *asked)}
-    fetched = snapshot.size if choice == Choice() else sum(sizes.values())
+    if choice == Choice() and set(app.recipe.extension.databases) <= set(dumps):
+        fetched, sizes = snapshot.size, {f"{own}/{name}.dump": dumps[name] for name in dumps}
+    else:
+        asked = [own] if choice == Choice() else list(_wanted(snapshot, choice))
+        sizes = {entry.path: entry.size for entry in restic.entries(snapshot.id, *asked)}
+        fetched = snapshot.size if choice == Choice() else sum(sizes.values())
     needed = {(storage.name, app.files_root): fetched}
     for name, rule in app.recipe.extension.databases.items():
         if choice.databases is None or name in choice.databases:

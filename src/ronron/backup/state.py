@@ -25,7 +25,7 @@ class Seen(_Model):
     """A snapshot as the repository listed it at `seen`; sizes in bytes.
 
     `held` counts the files in its volumes, None where it has none or that was not looked at;
-    `dumps` are sizes by database.
+    `dumps` are sizes by database, None where that was not looked at.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Seen(_Model):
     size: int
     files: int
     held: int | None = None
-    dumps: Mapping[str, int] = {}
+    dumps: Mapping[str, int] | None = None
 
 
 class Watched(_Model):
@@ -147,7 +147,7 @@ def dumps_of(state: State) -> dict[str, Mapping[str, int]]:
     """The dumps in snapshots, with their sizes, by the snapshots' ids: of those that are known,
     each app's two newest."""
     two = (one for app in state.apps.values() for one in (app.newest, app.before))
-    return {one.id: one.dumps for one in two if one and (one.dumps or one.held is not None)}
+    return {one.id: one.dumps for one in two if one and one.dumps is not None}
 
 
 def expected(state: State, rules: Mapping[str, Rule], since: Mapping[str, datetime]) -> State:

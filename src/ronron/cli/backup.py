@@ -57,12 +57,15 @@ def backup() -> None:
 @context.with_site
 def run(loaded: LoadedSite, apps: tuple[str, ...], as_json: bool, yes: bool, job: str) -> int:
     """Back up the named apps, or all of them."""
-    from ronron.backup.restic import size
     from ronron.cli.main import print_error
-    from ronron.plan import backups as domain
-    from ronron.plan.session import open_session
+    from ronron.servers.connections import connecting
 
-    with output.reporter() as report, open_session(loaded, report) as session:
+    with output.reporter() as report, connecting(loaded) as servers:
+        from ronron.backup.restic import size
+        from ronron.plan import backups as domain
+        from ronron.plan.session import session_over
+
+        session = session_over(servers, loaded, report)
         done, failed = domain.back_up(session, apps, job)
     if as_json:
         output.result_json(
@@ -194,7 +197,8 @@ backup.add_command(export)
 def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
     """List the snapshots in the repository, of all apps or of one, newest last.
 
-    With the volumes of files that each holds, and its dumps: ? where it is not known which.
+    With the volumes of files that each holds, and its dumps: - where it holds none, ? where it is
+    not known which.
     Below is what is wrong with backups; the status is 1 then.
     """
     from datetime import UTC, datetime
@@ -232,7 +236,7 @@ def _rows(
             size(one.size),
             one.files,
             ", ".join(sorted(held_in(one))),
-            ", ".join(dumps[one.id]) if one.id in dumps else "?",
+            (", ".join(dumps[one.id]) or "-") if one.id in dumps else "?",
         )
         for one in found
     ]

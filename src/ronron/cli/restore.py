@@ -48,21 +48,24 @@ def restore(
       ronron restore blog --at 2026-11-20              as of the end of that day
       ronron restore blog --as blog2 --domain b2.example.org
     """
-    from ronron.backup.restic import choose
-    from ronron.backup.restore import Choice
-    from ronron.events import ignore
-    from ronron.plan import backups, restoring
-    from ronron.plan.session import open_session
+    from ronron.servers.connections import connecting
 
     if domain and not new_name:
         raise click.UsageError("--domain is for --as: it says where the other app is reached.")
     began = time.monotonic()
-    choice = Choice(
-        volumes=frozenset(only) if only else frozenset() if databases else None,
-        databases=None if databases or not only else frozenset(),
-    )
     name = new_name or app
-    with open_session(loaded, ignore) as silent:
+    with connecting(loaded) as servers:
+        from ronron.backup.restic import choose
+        from ronron.backup.restore import Choice
+        from ronron.events import ignore
+        from ronron.plan import backups, restoring
+        from ronron.plan.session import session_over
+
+        choice = Choice(
+            volumes=frozenset(only) if only else frozenset() if databases else None,
+            databases=None if databases or not only else frozenset(),
+        )
+        silent = session_over(servers, loaded, ignore)
         with output.reporter() as report:
             session = silent.reporting(report)
             snapshot = choose(backups.restic(session).snapshots(app), app, at)

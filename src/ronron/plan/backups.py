@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ronron.backup import app as backing
 from ronron.backup import journal
@@ -20,6 +21,7 @@ from ronron.backup.restic import TOLERANCE, Restic, Snapshot
 from ronron.backup.restore import tidy
 from ronron.backup.state import Checked, utcnow
 from ronron.catalog.render import Stack, Volume
+from ronron.engine import client
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Event, step
 from ronron.plan import interrupted, pending, remapping, watching
@@ -29,12 +31,15 @@ from ronron.plan.lock import Locked, lock
 from ronron.plan.make import read_secrets, recipe_of, rendered
 from ronron.plan.session import Session
 from ronron.servers.runner import Runner
-from ronron.site.backup import rule
+from ronron.site.backup import Rule, rule
 from ronron.site.secret import redacted
 from ronron.site.vault import Secrets, generate
 from ronron.swarm import state, volumes
 from ronron.swarm.engines import engine_of
 from ronron.swarm.state import SwarmState
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 APPS_AT_ONCE = 3
 LOCK = "/run/ronron-backup.lock"
@@ -121,48 +126,69 @@ def back_up(
     other. What was seen is kept on the manager. Raises RonronError when no app can be: no
     repository, no swarm, or another backup runs.
     """
-    loaded = session.loaded
     for name in names:
-        loaded.app(name)
+        session.loaded.app(name)
     repo = restic(session)
-    with _locked(session, "ronron backup"), engine_of(session.manager) as engine:
-        clear_unless_held(session, engine)
-        swarm = state.observe(engine)
-        since = watching.deployed(loaded, swarm)
-        known = watching.rules(session, since)
-        # After the swarm: what was deployed there by a rebuild is written down before.
-        waiting = pending.waiting(session.manager)
-        chosen = names or [name for name in since if job in ("", known[name].job)]
-        began = utcnow()
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(client.load)  # while the lock is waited for
+        with _locked(session, "ronron backup"), engine_of(session.manager) as engine:
+            return _back_up(session, engine, repo, names, job, beside)
 
-        def one(name: str) -> Sent | Failed:
-            try:
-                if name in waiting:
-                    raise RonronError(
-                        f"{name}: is not backed up: it waits for its data",
-                        remedy=f"ronron rebuild brings it back, or ronron restore {name}",
-                    )
-                app = protected(session, swarm, name)
-                where = holders(session, swarm, app)
-                # A connection of its own: docker-py's are not made for several threads.
-                with engine_of(session.manager) as own:
-                    return backing.back_up(own, storage(session), repo, app, where, session.report)
-            except RonronError as error:
-                return Failed(name, hidden(session, name, error))
 
+def _back_up(
+    session: Session,
+    engine: DockerClient,
+    repo: Restic,
+    names: Sequence[str],
+    job: str,
+    beside: Executor,
+) -> tuple[list[Backed], list[Failed]]:
+    """As `back_up`, which holds the lock; `beside` does what can be done at the same time."""
+    clear_unless_held(session, engine)
+    swarm = state.observe(engine)
+    since = watching.deployed(session.loaded, swarm)
+    # After the swarm: what was deployed there by a rebuild is written down before.
+    waiting = pending.waiting(session.manager)
+    jobs = watching.jobs(session.loaded, since)
+    chosen = names or [name for name in since if job in ("", jobs[name])]
+    began = utcnow()
+    looking = beside.submit(_look, session, since)
+
+    def one(name: str) -> Sent | Failed:
         try:
-            _take_back(session)
-            with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(APPS_AT_ONCE) as threads:
-                tidying = beside.submit(session.servers.on_each, tidy)
-                sent = list(threads.map(one, chosen))
-            tidying.result()  # A bug in it is raised here.
+            if name in waiting:
+                raise RonronError(
+                    f"{name}: is not backed up: it waits for its data",
+                    remedy=f"ronron rebuild brings it back, or ronron restore {name}",
+                )
+            app = protected(session, swarm, name)
+            where = holders(session, swarm, app)
+            # A connection of its own: docker-py's are not made for several threads.
+            with engine_of(session.manager) as own:
+                return backing.back_up(own, storage(session), repo, app, where, session.report)
         except RonronError as error:
-            _keep(session, swarm, began, [Failed(name, error) for name in chosen], None)
-            raise
-        listed, results = _seen(repo, sent)
-        _keep(session, swarm, began, results, listed)
+            return Failed(name, hidden(session, name, error))
+
+    try:
+        _take_back(session)
+        with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
+            sent = list(threads.map(one, chosen))
+    except RonronError as error:
+        _keep(session, since, began, [Failed(name, error) for name in chosen], None, looking)
+        raise
+    listed, results = _seen(repo, sent)
+    _keep(session, since, began, results, listed, looking)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
+
+
+def _look(
+    session: Session, since: Mapping[str, datetime]
+) -> tuple[Mapping[str, float], Mapping[str, Rule]]:
+    """What takes no part in backing up: old data that was replaced is deleted, clocks are compared,
+    and the recipes read for what holds for each app."""
+    session.servers.on_each(tidy)
+    return watching.skew(session), watching.rules(session, since)
 
 
 def _seen(
@@ -192,17 +218,19 @@ def _take_back(session: Session) -> None:
 
 def _keep(
     session: Session,
-    swarm: SwarmState,
+    since: Mapping[str, datetime],
     began: datetime,
     results: Sequence[Backed | Failed],
     snapshots: Sequence[Snapshot] | None,
+    looking: Future[tuple[Mapping[str, float], Mapping[str, Rule]]],
 ) -> None:
-    """Keep on the manager what was tried, and the `snapshots` that were listed after it.
+    """Keep on the manager what was tried, the `snapshots` that were listed after it, and what
+    `_look` has seen.
 
     That it cannot be kept is told; it changes nothing of what was done.
     """
     try:
-        _write(session, swarm, began, results, snapshots)
+        _write(session, since, began, results, snapshots, *looking.result())
     except RonronError as error:
         told = Event("keep what was seen", session.manager.name, detail=str(error))
         session.report(told)
@@ -210,12 +238,14 @@ def _keep(
 
 def _write(
     session: Session,
-    swarm: SwarmState,
+    since: Mapping[str, datetime],
     began: datetime,
     results: Sequence[Backed | Failed],
     snapshots: Sequence[Snapshot] | None,
+    skew: Mapping[str, float],
+    rules: Mapping[str, Rule],
 ) -> None:
-    seen = watching.read(session.manager).model_copy(update={"skew": watching.skew(session)})
+    seen = watching.read(session.manager).model_copy(update={"skew": skew})
     if snapshots is not None:
         seen = states.listed(seen, snapshots, utcnow())
     for result in results:
@@ -225,7 +255,7 @@ def _write(
             dumps = {dump.database: dump.size for dump in result.dumps}
             app = result.snapshot.app
             seen = states.tried(seen, app, began, held=result.held, dumps=dumps)
-    seen, _ = watching.judged(session, swarm, seen)
+    seen = states.expected(seen, rules, since)
     watching.write(session.manager, seen)
 
 
@@ -276,8 +306,8 @@ def forget(session: Session) -> int:
     """Forget the snapshots that no rule keeps, app by app, and free their space; how many went.
 
     Raises RonronError when a clock cannot be trusted: what is kept is counted back from an app's
-    newest snapshot, and one from the future would cost all others. OperatorError for a repository
-    that deletes nothing.
+    newest snapshot, and one from the future would cost all others; when the repository refuses.
+    OperatorError for a repository that deletes nothing.
     """
     repo, settings = restic(session), session.loaded.site.backup
     assert settings is not None  # noqa: S101 - `restic` has said so
@@ -308,21 +338,42 @@ def forget(session: Session) -> int:
             for app in {one.app for one in snapshots}
         }
         with step(session.report, "forget", repo.repository.location):
-            return repo.forget(kept)
+            gone = _gone(session, repo, repo.forget(kept))
+            repo.prune()
+    return gone
 
 
 def forget_these(session: Session, ids: Sequence[str]) -> int:
-    """Forget the snapshots named; raises OperatorError for one that is not there."""
+    """Forget the snapshots named; how many went. Their space is freed by the next `forget`.
+
+    Raises OperatorError for one that is not there, RonronError when the repository refuses.
+    """
     repo = restic(session)
     with _locked(session, "ronron backup forget"):
-        found = repo.snapshots()
+        listed = repo.snapshots()
+        found = {}
         for name in ids:
-            if len(name) < 8 or not any(one.id.startswith(name) for one in found):
+            found[name] = [one.id for one in listed if one.id.startswith(name)]
+            if len(name) < 8 or not found[name]:
                 raise OperatorError(f"there is no snapshot {name}", remedy="ronron backups")
         repo.forget_these(ids)
-        left = states.listed(watching.read(session.manager), repo.snapshots(), utcnow())
-        watching.write(session.manager, left)
-    return len(ids)
+        return _gone(session, repo, [id for some in found.values() for id in some])
+
+
+def _gone(session: Session, repo: Restic, forgotten: Sequence[str]) -> int:
+    """How many of the snapshots `forgotten` the repository lists no more; what it does list is kept
+    on the manager. Raises RonronError when it still lists some."""
+    listed = repo.snapshots()
+    watching.write(session.manager, states.listed(watching.read(session.manager), listed, utcnow()))
+    there = {one.id for one in listed} & set(forgotten)
+    if there:
+        raise RonronError(
+            f"{repo.repository.location}: refused to delete {len(there)} of the {len(forgotten)} "
+            "snapshots that were to be forgotten",
+            remedy="a repository that only takes is pruned where it is kept: docs/backups.md has "
+            "the steps, and backup.append_only says that it is one",
+        )
+    return len(forgotten)
 
 
 def _locked(session: Session, doing: str) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ronron.backup.restic import size as shown
+from ronron.backup.restore import require_room
 from ronron.catalog.render import Stack, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.apply import wait_for_answer
@@ -19,8 +19,7 @@ from ronron.plan.lock import lock
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
 from ronron.servers.copying.aside import Kept, stamp
-from ronron.servers.copying.copy import free, size
-from ronron.servers.runner import Runner
+from ronron.servers.copying.copy import size
 from ronron.swarm import state
 from ronron.swarm.engines import engine_of
 
@@ -151,23 +150,16 @@ def move(session: Session, name: str, to: str, only: Sequence[str], *, seconds: 
         if not found:
             return Moved(name, (), ())
         for way in found:
-            _room(session.servers[way.target], way)
+            if way.source != way.target:
+                what = f"{name}: the copy of {way.volume.name}"
+                place = way.volume.root
+                require_room(session.servers[way.target], place, way.size + SPARE, what)
         stack = stack_of(session, name)
         try:
             kept = _carry_out(session, engine, stack, found, seconds)
         except RonronError as error:
             raise hidden(session, name, error) from error
     return Moved(name, found, tuple(kept))
-
-
-def _room(target: Runner, way: Way) -> None:
-    there = free(target, way.volume.path)
-    if way.source != way.target and there < way.size + SPARE:
-        raise OperatorError(
-            f"{target.name} has {shown(there)} free, and {way.volume.app}'s {way.volume.name} "
-            f"takes {shown(way.size)}",
-            remedy="make room there, or choose another server",
-        )
 
 
 def _carry_out(

@@ -9,9 +9,12 @@ import json
 from collections.abc import Collection, Iterable
 from threading import Lock
 
+from ronron.servers.carry.manager import STATE
 from ronron.servers.runner import Runner
 
-PENDING = "/srv/ronron/rebuild.json"
+PENDING = f"{STATE}/waiting.json"
+"""Not among the data: that may be brought into a pool of disks once this is written."""
+
 _WRITING = Lock()
 
 
@@ -41,6 +44,7 @@ def done(manager: Runner, name: str) -> None:
 
 def _write(manager: Runner, names: Collection[str]) -> None:
     if names:
+        manager.run(["install", "-d", "-m", "0700", STATE])
         manager.put(PENDING, json.dumps(sorted(names)).encode(), mode=0o600)
     else:
         manager.run(["rm", "-f", PENDING])

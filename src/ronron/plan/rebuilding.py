@@ -29,8 +29,6 @@ from ronron.plan.restoring import restore_now
 from ronron.plan.session import Session, plan
 from ronron.servers.carry.manager import STATE
 from ronron.site.load import LoadedSite
-from ronron.swarm import state
-from ronron.swarm.engines import engine_of
 
 REPORT = f"{STATE}/rebuild.json"
 """On the manager: the report of the last rebuild."""
@@ -96,15 +94,17 @@ def rebuild(session: Session, *, seconds: float) -> Report:
         apply.check(made, reality)
         own = tuple(change for change in made.apps if change.app in PLATFORM)
         bare = replace(made, apps=own, carry=())
+        # Before anything changes: whatever fails after this, and whoever deploys the apps then,
+        # they are known to wait for their data.
+        declared = session.loaded.apps
+        missing = [name for name in declared if name not in reality.swarm.records]
+        coming = pending.begin(session.manager, declared, missing)
         reality = apply.servers(session, bare, reality)
         servers = time.monotonic() - began
         apply.apps(session, bare, reality, seconds=seconds)
         platform = time.monotonic() - began - servers
         snapshots = restic(session).snapshots()
         kept = {one.app for one in snapshots}
-        declared, there = session.loaded.apps, _deployed(session)
-        missing = [name for name in declared if name not in there]
-        coming = pending.begin(session.manager, declared, missing)
         left = tuple(name for name in declared if name not in coming)
 
         def one(name: str) -> Rebuilt | Failed:
@@ -173,11 +173,6 @@ class _Phases:
         if phase and event.state is State.DONE and event.seconds is not None:
             self.spent[phase] = self.spent.get(phase, 0.0) + event.seconds
         self._report(event)
-
-
-def _deployed(session: Session) -> set[str]:
-    with engine_of(session.manager) as engine:
-        return set(state.observe(engine).records)
 
 
 def _deploy(session: Session, name: str, seconds: float) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from ronron.backup import restore as restoring
 from ronron.backup.restic import Snapshot
 from ronron.backup.restore import Choice, Restored, Target
+from ronron.backup.state import dumps_of
 from ronron.errors import OperatorError, RonronError
-from ronron.plan import deploying, interrupted, pending
+from ronron.plan import deploying, interrupted, pending, watching
 from ronron.plan.apply import wait_for_answer
 from ronron.plan.backups import hidden, holders, protected, restic, stack_of, storage
 from ronron.plan.lock import lock
@@ -50,6 +51,7 @@ def restore_now(
         app = protected(session, swarm, name)
         place = holders(session, swarm, app)
         stack = stack_of(session, name)
+        dumps = dumps_of(watching.read(session.manager)).get(snapshot.id)
 
         def started() -> None:
             wait_for_answer(session, engine, stack, seconds)
@@ -57,7 +59,7 @@ def restore_now(
         try:
             return restoring.restore(
                 engine, session.manager, storage(session), restic(session), snapshot,
-                Target(app, place), choice, started, session.report,
+                Target(app, place), choice, started, session.report, dumps,
             )  # fmt: skip
         except RonronError as error:
             raise hidden(session, name, error) from error

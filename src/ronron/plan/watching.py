@@ -51,6 +51,13 @@ def rules(session: Session, names: Iterable[str]) -> dict[str, Rule]:
     return found
 
 
+def jobs(loaded: LoadedSite, names: Iterable[str]) -> dict[str, str]:
+    """The timers that back up the apps `names`, of a site that declares backups."""
+    settings = loaded.site.backup
+    assert settings is not None  # noqa: S101 - as said
+    return {name: rule(settings, loaded.apps[name].backup).job for name in names}
+
+
 def of_servers(session: Session, app: App) -> bool:
     """Whether the app looks at the servers themselves: aside it would see them as well, so it is
     not drilled."""
