@@ -16,12 +16,20 @@ from ronron.servers.provision.model import (
     Install,
     MakeFolder,
     RegistryAccess,
+    Run,
     RunService,
     SetHostName,
     Step,
     WriteFile,
 )
-from ronron.servers.provision.steps import MOST_LINES, diff, docker_packages, query, steps
+from ronron.servers.provision.steps import (
+    MOST_LINES,
+    ROUTES,
+    diff,
+    docker_packages,
+    query,
+    steps,
+)
 from ronron.site.userns import FIRST_ID, IDS
 
 Packages = Literal["debian", "docker"]
@@ -308,3 +316,34 @@ def test_docker_is_told_only_where_it_is_asked_for() -> None:
     text = contents.daemon_json("10.90.0.0/16", [], userns_remap=True)
     assert json.loads(text)["userns-remap"] == "default"
     assert "userns" not in contents.daemon_json("10.90.0.0/16", [])
+
+
+def test_a_server_goes_on_taking_its_routes_from_ipv6_routers() -> None:
+    seen = replace(BARE, advertised={"ens3": 1, "ens4": 2})
+    found = steps(DECLARED, seen)
+    actions = [step.action for step in found]
+    (place,) = (
+        index
+        for index, one in enumerate(actions)
+        if isinstance(one, WriteFile) and one.path == ROUTES
+    )
+    written, loaded = actions[place], actions[place + 1]
+    assert isinstance(written, WriteFile)
+    assert written.content.splitlines()[1:] == [
+        "net.ipv6.conf.ens3.accept_ra = 2",
+        "net.ipv6.conf.ens4.accept_ra = 2",
+    ]
+    assert isinstance(loaded, Run)
+    assert loaded.commands == (("sysctl", "--quiet", "--load", ROUTES),)
+    # Before Docker is there.
+    assert place < min(i for i, one in enumerate(actions) if isinstance(one, Install))
+
+    # It was written, and not loaded: the apply was interrupted.
+    there = carried_out(found, seen)
+    told = [change.item for step in steps(DECLARED, there) for change in step.changes]
+    assert told == ["accept_ra of ens3"]
+    assert steps(DECLARED, replace(there, advertised={"ens3": 2, "ens4": 2})) == []
+    assert not any(
+        isinstance(one, WriteFile) and one.path == ROUTES
+        for one in (step.action for step in steps(DECLARED, BARE))
+    )

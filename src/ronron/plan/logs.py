@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,10 +25,13 @@ RECIPE = "logs"
 """The recipe of the store that is read here."""
 
 SECONDS = 60.0
-LATE = "5s"
-"""How long after its time a line is shown that is followed: one that comes to the store later than
-that is not shown, and lines are shipped some seconds after they are written."""
+EVERY = 2.0
+"""Seconds after which those who follow ask again."""
 
+LATE = 30
+"""Seconds after which a line that comes to the store is not shown to them any more."""
+
+MOST_AT_ONCE = 10_000
 LATELY = timedelta(hours=1)
 """How far back is looked without a store, where nobody says."""
 
@@ -132,28 +136,41 @@ def _stored(runner: Runner, container: str, wanted: Wanted) -> Iterable[Line]:
     asked: dict[str, object] = {"query": expression(wanted), "limit": wanted.tail}
     if wanted.since:
         asked["start"] = wanted.since.timestamp()
-    done = runner.run(_ask(container, wanted.kind, "query", asked), check=False, timeout=SECONDS)
-    if done.status:
-        raise RonronError(" ".join(done.stderr.decode(errors="replace").split()) or "no answer")
-    raw = sorted(map(json.loads, done.text.splitlines()), key=lambda item: str(item["_time"]))
-    first = [_line(item) for item in raw]
+    first = _found(runner, container, wanted, asked)
     return _and_more(runner, container, wanted, first) if wanted.follow else first
 
 
+def _found(
+    runner: Runner, container: str, wanted: Wanted, asked: Mapping[str, object]
+) -> list[Line]:
+    done = runner.run(_ask(container, wanted.kind, asked), check=False, timeout=SECONDS)
+    if done.status:
+        raise RonronError(" ".join(done.stderr.decode(errors="replace").split()) or "no answer")
+    raw = sorted(map(json.loads, done.text.splitlines()), key=lambda item: str(item["_time"]))
+    return [_line(item) for item in raw]
+
+
 def _and_more(runner: Runner, container: str, wanted: Wanted, first: list[Line]) -> Iterator[Line]:
+    """The first lines, and all that come: the last seconds are asked for again and again.
+
+    The store could tell them as they come, but one that comes late not at all; and when this
+    computer is cut off, it would go on, and has room for few who ask.
+    """
     yield from first
-    told = deque(first, 1000)
-    for text in runner.stream(
-        _ask(container, wanted.kind, "tail", {"query": expression(wanted), "offset": LATE})
-    ):
-        line = _line(json.loads(text))
-        if line not in told:
-            told.append(line)
-            yield line
+    told = set(map(json.dumps, first))
+    second = slice(len("2026-11-28T12:00:00"))
+    oldest = first[-1]["time"][second] if first else ""
+    asked = {"query": f"{expression(wanted)} _time:{LATE}s", "limit": MOST_AT_ONCE}
+    while True:
+        time.sleep(EVERY)
+        lines = _found(runner, container, wanted, asked)
+        found = {json.dumps(line): line for line in lines if line["time"][second] >= oldest}
+        yield from (line for text, line in found.items() if text not in told)
+        told = set(found)
 
 
-def _ask(container: str, kind: str, what: str, values: Mapping[str, object]) -> list[str]:
-    url = f"http://127.0.0.1:9428/{kind}/select/logsql/{what}?{urlencode(values)}"
+def _ask(container: str, kind: str, values: Mapping[str, object]) -> list[str]:
+    url = f"http://127.0.0.1:9428/{kind}/select/logsql/query?{urlencode(values)}"
     return ["docker", "exec", container, "wget", "-q", "-O", "-", url]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -100,6 +100,9 @@ class Facts:
 
     storage: StorageFacts | None = None
     """Disks and pool, where disks were asked for."""
+
+    advertised: Mapping[str, int] = field(default_factory=dict)
+    """`accept_ra` of the network cards on which the kernel takes its routes from IPv6 routers."""
 
 
 def program() -> str:

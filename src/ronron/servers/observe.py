@@ -129,6 +129,16 @@ def _modules(names: list[str]) -> list[str]:
     return [one for one in names if one in known or Path("/sys/module", one).exists()]
 
 
+def _advertised() -> dict[str, int]:
+    """`accept_ra` of the network cards on which the kernel takes its routes from IPv6 routers."""
+    found = {}
+    for card in sorted(Path("/sys/class/net").glob("*/device")):
+        value = _read(f"/proc/sys/net/ipv6/conf/{card.parent.name}/accept_ra").strip()
+        if value in ("1", "2"):
+            found[card.parent.name] = int(value)
+    return found
+
+
 def _observe(query: dict[str, Any]) -> dict[str, Any]:
     told = [(path, True) for path in query["files"]]
     digested = [(path, False) for path in query["secrets"] + query["folders"]]
@@ -151,6 +161,7 @@ def _observe(query: dict[str, Any]) -> dict[str, Any]:
         "entries": {path: found for path, found in entries.items() if found},
         "listeners": _listeners(query["ports"]),
         "modules": _modules(query["modules"]),
+        "advertised": _advertised(),
         "storage": storage(query["disks"]) if query["disks"] else None,
     }
 

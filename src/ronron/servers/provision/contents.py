@@ -107,6 +107,19 @@ def pool(subnet: str, addresses: Iterable[str]) -> str:
     return POOLS[0]
 
 
+ACCEPT_RA = 2
+
+
+def router_advertisements(cards: Iterable[str]) -> str:
+    """Settings of the kernel by which `cards` go on taking their routes from IPv6 routers.
+
+    With an IPv6 bridge of Docker's a server forwards, and one that forwards takes none: its way out
+    would be gone (accept_ra in the kernel's documentation of its network settings).
+    """
+    lines = "".join(f"net.ipv6.conf.{card}.accept_ra = {ACCEPT_RA}\n" for card in cards)
+    return "# Written by ronron apply: containers have IPv6, and the server its routes.\n" + lines
+
+
 UPGRADES = """\
 // Written by ronron apply: security upgrades every day, Docker's packages held back, since
 // their upgrade restarts every container.

@@ -27,6 +27,7 @@ from ronron.servers.storage import pool, units
 BASE = "/srv/ronron"
 HOSTS = "/etc/hosts"
 DAEMON = "/etc/docker/daemon.json"
+ROUTES = "/etc/sysctl.d/61-ronron-routes.conf"
 UPGRADES = "/etc/apt/apt.conf.d/52ronron"
 SOURCE = "/etc/apt/sources.list.d/docker.sources"
 CLOUD = "/etc/cloud/cloud.cfg.d"
@@ -59,7 +60,7 @@ def query(declared: Declared) -> Query:
         ),
         services=("docker", *TIME_DAEMONS, *declared.part.services, *declared.part.stopped),
         files=(
-            *(HOSTS, "/etc/hostname", DAEMON, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
+            *(HOSTS, "/etc/hostname", DAEMON, ROUTES, UPGRADES, SOURCE, f"{CLOUD}/99-ronron.cfg"),
             *(file.path for file in declared.part.files if not file.secret),
             *UNITS,
             *(remap.RANGES if declared.userns_remap else ()),
@@ -173,6 +174,7 @@ class _Comparison:
         for path in remap.RANGES if declared.userns_remap else ():
             current = seen.entries.get(path, Entry(0)).text or ""
             yield from self.file(path, remap.ranges(current), why="the users of containers")
+        yield from self.routes()
         for step in self.file(DAEMON, settings):
             self.changed.add("docker")
             yield step
@@ -204,6 +206,25 @@ class _Comparison:
         if found is not None and not secret and not same:
             lines = diff(found.text or "", content)
         yield Step(WriteFile(path, content, mode), (self.change(path, before, after, why, *lines),))
+
+    def routes(self) -> Iterator[Step]:
+        """In force before Docker has its IPv6 bridge."""
+        cards = self.seen.advertised
+        if not cards:
+            return
+        text = contents.router_advertisements(cards)
+        written = [*self.file(ROUTES, text, why="its routes by IPv6")]
+        late = [
+            self.change(f"accept_ra of {card}", str(value), str(contents.ACCEPT_RA))
+            for card, value in cards.items()
+            if value != contents.ACCEPT_RA
+        ]
+        yield from written
+        if written or late:
+            yield Step(
+                Run("take routes", (("sysctl", "--quiet", "--load", ROUTES),)),
+                () if written else tuple(late),
+            )
 
     def docker_source(self) -> Iterator[Step]:
         seen = self.seen
