@@ -31,6 +31,7 @@ class Server:
     monkeypatch: pytest.MonkeyPatch
     commands: list[tuple[str, ...]] = field(default_factory=list)
     refuses: str = ""
+    sshd: str = "passwordauthentication no\n"
 
     def __post_init__(self) -> None:
         self.rules = self.folder / "firewall.nft"
@@ -44,6 +45,8 @@ class Server:
     ) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
         self.commands.append((*map(str, argv), str(options.get("input") or "")))
         refused = bool(self.refuses) and self.refuses in " ".join(map(str, argv))
+        if tuple(argv) == guard.ASK_SSHD:
+            return subprocess.CompletedProcess(argv, 0, self.sshd, "")
         if "text" in options:
             return subprocess.CompletedProcess(argv, int(refused), "", "no such rule")
         return subprocess.CompletedProcess(argv, 0, b"as listed", b"")
@@ -114,6 +117,17 @@ def test_a_refused_file_is_not_taken_and_nothing_is_loaded(
     assert server.ran(guard.NFT, "-f") == []
     assert "no such rule" in capsys.readouterr().err
     assert not guard.STATE.exists()
+
+
+def test_settings_that_sshd_does_not_read_are_not_taken(server: Server) -> None:
+    settings = "PasswordAuthentication no\n"
+    files = {"/etc/ssh/sshd_config.d/00-ronron.conf": settings}
+    guard.check(dict(files))
+    server.sshd = "passwordauthentication yes\n"
+    with pytest.raises(SystemExit, match="let it begin with Include"):
+        guard.check(dict(files))
+    # What takes them away again need not be read.
+    guard.check(dict.fromkeys(files))
 
 
 def test_an_attempt_that_was_cut_off_is_undone_before_the_next(server: Server) -> None:

@@ -26,6 +26,14 @@ TABLE = ("table", "inet", "ronron")
 NFT = "/usr/sbin/nft"
 NO_RULES = "table inet ronron\ndelete table inet ronron\n"
 
+SSHD = "/usr/sbin/sshd"
+ASK_SSHD = (SSHD, "-T", "-C", "user=root,host=a.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22")
+KEYS_ALONE = "passwordauthentication no"
+UNREAD = (
+    "/etc/ssh/sshd_config takes passwords, whatever the files beside it say: let it begin with"
+    " Include /etc/ssh/sshd_config.d/*.conf"
+)
+
 Files = dict[str, Optional[str]]  # noqa: UP045 - Python 3.9
 
 
@@ -65,8 +73,13 @@ def check(files: Files) -> None:
     """End with what is wrong with the new files."""
     if files.get(RULES) is not None:
         run(NFT, "-c", "-f", RULES)
-    if any(path.startswith("/etc/ssh/") for path in files):
-        run("/usr/sbin/sshd", "-t")
+    settings = [text for path, text in files.items() if path.startswith("/etc/ssh/")]
+    if settings:
+        run(SSHD, "-t")
+    if any(KEYS_ALONE in (text or "").lower() for text in settings):
+        taken = subprocess.run(ASK_SSHD, capture_output=True, text=True, check=False).stdout
+        if KEYS_ALONE not in taken.splitlines():
+            raise SystemExit(UNREAD)
 
 
 def load(files: Files, *options: str) -> None:
