@@ -376,6 +376,16 @@ def test_a_restart_of_docker_opens_nothing(opened: Operator) -> None:
     assert eventually(lambda: operator.plan() == [], 120)
 
 
+def test_security_upgrades_are_installed_by_themselves(operator: Operator) -> None:
+    for server in operator.lab.servers:
+        settings = operator.on(server.name, "apt-config", "dump").splitlines()
+        assert 'APT::Periodic::Unattended-Upgrade "1";' in settings
+        assert 'Unattended-Upgrade::Package-Blacklist:: "^docker";' in settings
+        assert any("-Security" in one for one in settings if "Origins-Pattern" in one)
+        timer = ("systemctl", "is-enabled", "apt-daily-upgrade.timer")
+        assert operator.on(server.name, *timer) == "enabled"
+
+
 def test_a_server_is_drained_restarts_and_is_as_closed_as_before(operator: Operator) -> None:
     name = "worker-2"
 
@@ -387,7 +397,11 @@ def test_a_server_is_drained_restarts_and_is_as_closed_as_before(operator: Opera
         argv.append(operator.lab.server(name).container)
         return subprocess.check_output(argv, text=True).strip() == "false"
 
-    process = operator.start("server", "restart", name, "--yes")
+    for server in operator.lab.servers:
+        operator.on(server.name, "rm", "-f", "/run/reboot-required")
+    assert "no server wants" in operator.ronron("server", "restart", "--needed", "--yes")[1]
+    operator.on(name, "touch", "/run/reboot-required")
+    process = operator.start("server", "restart", "--needed", "--yes")
     try:
         # A lab's server that restarts ends; its computer starts it again.
         eventually(ended, 240)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -327,3 +328,9 @@ def test_what_the_file_alone_shows_to_be_wrong(tmp_path: Path, pool: str, fault:
     with pytest.raises(SiteError) as raised:
         edit.forget_erased(tmp_path, "/dev/sdz")
     assert str(raised.value).startswith(f"ronron.yml: {fault}")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_nothing_in_the_pool_is_a_device_or_has_another_users_rights(kind: str) -> None:
+    (options,) = re.findall(r"^Options=(.+)$", units.mount("7", kind), re.M)
+    assert {"nodev", "nosuid"} <= set(options.split(","))
