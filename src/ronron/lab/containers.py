@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ronron.errors import RonronError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ACME_HOST = 2
 """The ACME server's place in the lab's network; servers come from FIRST_HOST on."""
 FIRST_HOST = 11
+KERNEL_IPV6 = Path("/proc/sys/net/ipv6")
 SECONDS = 180.0
 """How long a server may take to start."""
 
@@ -167,8 +169,8 @@ def create_server(
         cgroupns="private",
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         device_cgroup_rules=["a *:* rwm"],
-        # Docker turns IPv6 off in networks that have none; servers have it.
-        sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
+        # Docker turns IPv6 off in networks that have none; servers have it, if the kernel does.
+        sysctls={"net.ipv6.conf.all.disable_ipv6": "0"} if KERNEL_IPV6.is_dir() else {},
         tmpfs={"/run": "mode=755", "/tmp": "exec,mode=1777"},  # noqa: S108
         volumes=["/var/lib/docker"],
         ports=published,
