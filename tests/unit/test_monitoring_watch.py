@@ -19,9 +19,10 @@ import yaml
 
 from ronron.catalog import guards
 from ronron.catalog.recipe import builtin_folder
-from ronron.catalog.recipes.monitoring.image.watch import swarm
+from ronron.catalog.recipes.monitoring.image.watch import engine, swarm
 from ronron.catalog.recipes.monitoring.image.watch.__main__ import (
     Handler,
+    Watch,
     deliver,
     message_key,
 )
@@ -418,3 +419,91 @@ def test_a_notice_of_the_same_alert_at_another_time_is_another() -> None:
     over = {"groupKey": "{}", "alerts": [{**alert, "status": "resolved"}]}
     assert message_key(notice) == message_key(json.loads(json.dumps(notice)))
     assert len({message_key(one) for one in (notice, later, over)}) == 3
+
+
+class PretendedManager(ThreadingHTTPServer):
+    """Answers as the Engine API does behind the socket proxy; `asked` is what it was asked for."""
+
+    def __init__(self) -> None:
+        manager = self
+        self.asked: list[str] = []
+        frames = b"".join(
+            b"\x01\0\0\0" + len(line).to_bytes(4, "big") + line
+            for line in (b"one\n", b"two\n", b"three\n")
+        )
+        self.answers = {
+            "/nodes": json.dumps([node("one", Reachability="reachable")]).encode(),
+            "/services": json.dumps([service("blog", "web", {"Replicated": {}})]).encode(),
+            "/tasks": json.dumps([task("blog_web", "one")]).encode(),
+            "/networks": json.dumps([{"Id": "n", "Name": "blog"}]).encode(),
+            "/services/blog_web/logs": frames,
+        }
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                manager.asked.append(self.path)
+                content = manager.answers.get(self.path.partition("?")[0])
+                self.send_response(404 if content is None else 200)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Answers)
+
+
+@pytest.fixture
+def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedManager]:
+    with PretendedManager() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        monkeypatch.setattr(engine, "BASE", f"http://127.0.0.1:{server.server_port}")
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def get(url: str) -> tuple[int, str]:
+    address, _, path = url.removeprefix("http://").partition("/")
+    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_the_swarm_is_read_from_the_manager(manager: PretendedManager) -> None:
+    found = engine.read()
+    assert found.servers == {"id-one": "one"}
+    assert [item["ID"] for item in found.services] == ["blog_web"]
+    assert [item["ServiceID"] for item in found.tasks] == ["blog_web"]
+    assert [item["Name"] for item in found.networks] == ["blog"]
+    # Overlays alone: those of each server are not the swarm's.
+    assert "/networks?filters=%7B%22scope%22%3A%5B%22swarm%22%5D%7D" in manager.asked
+
+
+def test_the_last_lines_of_a_service_are_those_and_none_is_no_fault(
+    manager: PretendedManager,
+) -> None:
+    assert engine.last_lines("blog_web", 2) == ["two", "three"]
+    assert engine.last_lines("gone/../nodes", 2) == []
+    assert manager.asked[-1].startswith("/services/gone%2F..%2Fnodes/logs?")
+
+
+def test_without_an_answer_of_the_manager_prometheus_is_told_so(
+    served: str, manager: PretendedManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "watch", Watch(), raising=False)
+    monkeypatch.setenv("APP", "monitoring")
+    del manager.answers["/tasks"]
+    assert get(f"{served}/metrics") == (200, "ronron_swarm_up{} 0\n")
+    status, text = get(f"{served}/targets/node")
+    assert (status, text.startswith("the manager does not answer: ")) == (503, True)
+    manager.answers["/tasks"] = b"[]"
+    assert get(f"{served}/targets/node") == (200, "[]")
+    assert "ronron_swarm_up{} 1\n" in get(f"{served}/metrics")[1]
+    assert get(f"{served}/targets/nothing")[0] == 404
+    assert get(f"{served}/health") == (200, "ok\n")
