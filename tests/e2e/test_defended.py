@@ -550,14 +550,14 @@ def test_servers_and_who_logs_in_by_key_are_never_banned(
     assert not known(second)
 
 
-# Connects again and again, and prints how often until it was held off.
+# Connects again and again for a quarter of a minute, and prints how often it could.
 KNOCK = """
-import socket, sys
-for count in range(300):
+import socket, sys, time
+count, end = 0, time.monotonic() + 15
+while count < 400 and time.monotonic() < end:
     try:
-        socket.create_connection((sys.argv[1], 22), 2).close()
-    except TimeoutError:
-        break
+        socket.create_connection((sys.argv[1], 22), 1).close()
+        count += 1
     except OSError:
         pass
 print(count)
@@ -568,10 +568,10 @@ def test_who_connects_to_ssh_too_often_is_held_off(operator: Operator, stranger:
     ip = operator.lab.server("worker-2").ip
     try:
         # A hundred at once, and one a second.
-        assert 100 <= int(stranger.run("python3", "-c", KNOCK, ip).stdout) < 299
+        assert 50 < int(stranger.run("python3", "-c", KNOCK, ip).stdout) < 130
         assert stranger.reaches(operator.lab.server("worker-1").ip, 22)
         # The site's own servers are not counted.
-        assert operator.on("worker-1", "python3", "-c", KNOCK, ip) == "299"
+        assert int(operator.on("worker-1", "python3", "-c", KNOCK, ip)) > 150
     finally:
         operator.on("worker-2", "nft", "flush", "set", "inet", "ronron", "ssh4")
     assert stranger.reaches(ip, 22)
