@@ -190,6 +190,8 @@ def test_an_app_that_stops_and_a_full_disk_are_told_and_that_they_are_over(
     operator.mount("manager", "/var/full.img", "/mnt/full")
     fill = "dd if=/dev/zero of=/mnt/full/file bs=1M 2>/dev/null || :"
     operator.on("manager", "sh", "-c", fill)
+    operator.on("manager", "logger", "--priority", "user.err", "--tag", "purr", "the disk is sick")
+    operator.on("manager", "systemctl", "restart", "ronron_figures")
     try:
         watched.scale("hi_web", 0)
         for found in (
@@ -201,6 +203,8 @@ def test_an_app_that_stops_and_a_full_disk_are_told_and_that_they_are_over(
             assert "next: ronron logs hi" in found
         full = eventually(lambda: inbox.mail("/mnt/full is nearly full"), TOLD)
         assert "server: manager" in full
+        assert "last errors in the journal of manager:" in full
+        assert "purr: the disk is sick" in full
         out, _ = operator.ronron("alerts", "list", "--json", status=1)
         names = {item["name"] for item in json.loads(out)["alerts"]}
         assert {"AppNotAnswering", "DiskFull"} <= names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -165,3 +166,24 @@ def test_log_lines_that_wait_are_told_where_they_are_sent(tmp_path: Path) -> Non
     # As one that rsyslog deletes after the folder was listed.
     (tmp_path / "spool/app.00000002").symlink_to(tmp_path / "gone")
     assert list(figures.spooled(tmp_path / "spool")) == ["server_logs_waiting_bytes 800"]
+
+
+def test_the_last_errors_of_a_server_are_those_that_no_container_wrote() -> None:
+    def line(second: int, **fields: object) -> str:
+        return json.dumps({"__REALTIME_TIMESTAMP": f"{1795766400 + second}000000", **fields})
+
+    newest_first = [
+        line(9, MESSAGE="in a container", CONTAINER_ID="c"),
+        line(8, MESSAGE=[0, 255], SYSLOG_IDENTIFIER="binary"),
+        *(line(n, MESSAGE=f"number\t{n}", SYSLOG_IDENTIFIER="kernel") for n in range(7, 0, -1)),
+    ]
+    found = figures.mistakes("\n".join(newest_first))
+    assert found == [f"2026-11-27 08:00:0{n} UTC kernel: number {n}" for n in range(3, 8)]
+    assert figures.mistakes("") == []
+
+
+@pytest.mark.skipif(shutil.which("journalctl") is None, reason="needs journalctl")
+def test_journalctl_takes_the_question() -> None:
+    done = subprocess.run(figures.JOURNAL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    figures.mistakes(done.stdout)

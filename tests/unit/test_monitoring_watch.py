@@ -19,6 +19,7 @@ import yaml
 
 from ronron.catalog import guards
 from ronron.catalog.recipe import builtin_folder
+from ronron.catalog.recipes.monitoring.image import server as exporter
 from ronron.catalog.recipes.monitoring.image.watch import engine, swarm
 from ronron.catalog.recipes.monitoring.image.watch.__main__ import (
     Handler,
@@ -191,6 +192,11 @@ ALERT = {
 }
 
 
+def none(server: str) -> list[str]:
+    """A server's errors: there are none."""
+    return []
+
+
 def test_a_message_says_what_where_since_when_the_last_lines_and_what_to_do() -> None:
     asked = []
 
@@ -198,7 +204,7 @@ def test_a_message_says_what_where_since_when_the_last_lines_and_what_to_do() ->
         asked.append((name, count))
         return ["cannot open the database"]
 
-    message = compose({"alerts": [ALERT, ALERT]}, "cats", logs)
+    message = compose({"alerts": [ALERT, ALERT]}, "cats", logs, lambda server: ["?"])
     assert message.subject == "[cats] FIRING: blog does not answer (and 1 more)"
     assert asked == [("blog_web", 5)] * 2
     assert message.text.split("\n\n")[0].splitlines() == [
@@ -218,10 +224,24 @@ def test_an_alert_of_no_service_shows_the_log_that_its_rule_names() -> None:
     labels = {"alertname": "CertificateOld", "app": "blog", "domain": "blog.example.org"}
     notes = {"summary": "the certificate is not renewed", "log": "proxy_proxy"}
     alert = {**ALERT, "labels": labels, "annotations": notes}
-    text = compose({"alerts": [alert]}, "cats", lambda name, _: [f"of {name}"]).text
+    text = compose({"alerts": [alert]}, "cats", lambda name, _: [f"of {name}"], none).text
     assert "last lines of proxy_proxy:\n  of proxy_proxy" in text
     notes["log"] = ""
-    assert "last lines" not in compose({"alerts": [alert]}, "cats", lambda *_: ["?"]).text
+    assert "last lines" not in compose({"alerts": [alert]}, "cats", lambda *_: ["?"], none).text
+
+
+def test_what_is_wrong_on_a_server_comes_with_the_last_errors_of_its_journal() -> None:
+    disk = {**ALERT, "labels": {"alertname": "DiskFull", "server": "one", "mountpoint": "/"}}
+    text = compose(
+        {"alerts": [disk, ALERT, disk]}, "cats", lambda *_: [], lambda server: [f"I/O on {server}"]
+    ).text
+    assert text.endswith("\n\nlast errors in the journal of one:\n  I/O on one\n")
+    assert text.count("last errors") == 1
+    # An app's alert has the app's log.
+    assert (
+        "last errors"
+        not in compose({"alerts": [ALERT]}, "cats", lambda *_: [], lambda _: ["?"]).text
+    )
 
 
 def test_every_host_of_an_app_has_a_certificate_to_look_at() -> None:
@@ -243,7 +263,7 @@ def test_every_host_of_an_app_has_a_certificate_to_look_at() -> None:
 
 def test_a_message_says_what_is_over() -> None:
     over = {**ALERT, "status": "resolved", "endsAt": "2026-11-27T08:05:00Z"}
-    message = compose({"alerts": [over]}, "cats", lambda name, count: [])
+    message = compose({"alerts": [over]}, "cats", lambda name, count: [], none)
     assert message.subject == "[cats] RESOLVED: blog does not answer"
     assert "from 2026-11-27 08:00:00 UTC to 2026-11-27 08:05:00 UTC" in message.text
     assert message.resolved
@@ -336,6 +356,7 @@ def test_matrix_ntfy_and_slack_are_called_as_their_documentation_says(
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The watch's own server, as Alertmanager reaches it."""
     monkeypatch.setattr(Handler, "delivered", {})
+    monkeypatch.setattr(Handler, "watch", Watch(), raising=False)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -507,3 +528,25 @@ def test_without_an_answer_of_the_manager_prometheus_is_told_so(
     assert "ronron_swarm_up{} 1\n" in get(f"{served}/metrics")[1]
     assert get(f"{served}/targets/nothing")[0] == 404
     assert get(f"{served}/health") == (200, "ok\n")
+
+
+def test_the_last_errors_of_a_server_come_from_its_own_exporter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exporter, "METRICS", tmp_path)
+    (tmp_path / "journal").write_text("kernel: I/O error\nsmartd: failing\n")
+    watch = Watch()
+    with ThreadingHTTPServer(("127.0.0.1", 0), exporter.Handler) as server:
+        places = {"one": f"127.0.0.1:{server.server_port}", "gone": "127.0.0.1:1"}
+        targets = [{"targets": [at], "labels": {"server": name}} for name, at in places.items()]
+        monkeypatch.setattr(watch, "targets", lambda path: json.dumps(targets))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            assert watch.errors("one") == ["kernel: I/O error", "smartd: failing"]
+            assert watch.errors("gone") == watch.errors("unknown") == []
+            (tmp_path / "journal").unlink()
+            assert watch.errors("one") == []
+        finally:
+            server.shutdown()
+            thread.join()

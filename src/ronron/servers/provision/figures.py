@@ -2,11 +2,12 @@
 
 Stands alone: Python 3.9 and its standard library. It writes `server.prom` in the folder of metrics:
 upgrades that wait, whether a reboot is needed, bans of the last ten minutes, log lines that wait,
-and Docker's own figures.
+and Docker's own figures; and `journal`, the server's last errors, for the messages of alerts.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -23,6 +24,13 @@ LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/dpkg/status"))
 REBOOT = (Path("/run/reboot-required"), Path("/var/run/reboot-required"))
 DOCKER = "http://127.0.0.1:9323/metrics"
 PERIOD = 600
+LINES = 5
+"""How many errors are kept: of the last hour, and not more than this many looked through."""
+
+JOURNAL = (
+    *("journalctl", "--quiet", "--no-pager", "--priority=err", "--since=-1h", "--reverse"),
+    *("--lines=500", "--output=json", "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,CONTAINER_ID"),
+)
 # A kernel's upgrade is a package of another name: without the option it is not told of.
 SIMULATED = ("apt-get", "--simulate", "-o", "Debug::NoLocking=true", "--with-new-pkgs", "upgrade")
 
@@ -68,6 +76,24 @@ def _size(path: Path) -> int:
         return 0
 
 
+def mistakes(journal: str) -> list[str]:
+    """The last errors that JOURNAL printed, the oldest first; containers' own are not the
+    server's."""
+    found: list[str] = []
+    for line in journal.splitlines():
+        item = json.loads(line)
+        text = item.get("MESSAGE")
+        if "CONTAINER_ID" in item or not isinstance(text, str):
+            continue
+        at = time.gmtime(int(item["__REALTIME_TIMESTAMP"]) // 1_000_000)
+        name = item.get("SYSLOG_IDENTIFIER", "")
+        shown = f"{time.strftime('%Y-%m-%d %H:%M:%S', at)} UTC {name}: {text}"
+        found.append(re.sub(r"[\x00-\x1f\x7f]+", " ", shown))
+        if len(found) == LINES:
+            break
+    return found[::-1]
+
+
 def engine(text: str) -> Iterator[str]:
     """Docker's own figures of itself and its swarm, as it has them: no histogram's buckets."""
     for line in text.splitlines():
@@ -92,7 +118,7 @@ def _read(path: Path) -> str:
 
 
 def main() -> None:
-    """Write the file whole."""
+    """Write both files, each whole."""
     METRICS.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = METRICS / "server.prom"
     counted = known(_read(path), path.stat().st_mtime) if path.exists() else []
@@ -106,8 +132,14 @@ def main() -> None:
         *spooled(SPOOL),
         *engine(_asked(DOCKER)),
     ]
+    _write(path, lines)
+    told = subprocess.run(JOURNAL, capture_output=True, text=True, errors="replace", check=False)
+    _write(METRICS / "journal", mistakes(told.stdout))
+
+
+def _write(path: Path, lines: list[str]) -> None:
     new = path.with_suffix(".new")
-    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     new.chmod(0o644)
     new.replace(path)
 

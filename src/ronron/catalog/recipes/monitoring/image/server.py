@@ -3,7 +3,7 @@
 Of every container: CPU time, memory and its limit, processes killed for want of memory, read from
 the control groups (versions 1 and 2), with the container's id alone; which app it is of is known to
 the managers. The server's network, errors that file systems remember, and the files `*.prom` that
-programs of this server left in the folder of metrics.
+programs of this server left in the folder of metrics; for messages, the last errors of its journal.
 
 It reads; it needs no capability, and no Docker socket.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -143,14 +143,26 @@ def figures() -> str:
     return "\n".join(lines) + "\n"
 
 
+def journal() -> str:
+    """The server's last errors, as a program of its own left them."""
+    return _text(METRICS / "journal")
+
+
+ANSWERS: dict[str, Callable[[], str]] = {
+    "/metrics": figures,
+    "/journal": journal,
+    "/health": lambda: "ok\n",
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     """Requests of Prometheus."""
 
     def do_GET(self) -> None:
-        """Answer `/metrics` and `/health`."""
-        known = self.path in ("/metrics", "/health")
-        content = (figures() if self.path == "/metrics" else "ok\n").encode()
-        self.send_response(200 if known else 404)
+        """Answer `/metrics`, `/health`, and `/journal`: the server's last errors."""
+        answer = ANSWERS.get(self.path)
+        content = (answer() if answer else "not found\n").encode()
+        self.send_response(200 if answer else 404)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

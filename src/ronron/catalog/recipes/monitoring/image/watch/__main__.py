@@ -79,6 +79,15 @@ class Watch:
         service, port = EXPORTERS[path]
         return json.dumps(swarm.exporters(seen, f"{os.environ['APP']}_{service}", port))
 
+    def errors(self, server: str) -> list[str]:
+        """The last errors of a server's journal, empty when there are none to be had."""
+        try:
+            targets = json.loads(self.targets("/targets/server"))
+            (place,) = (one["targets"][0] for one in targets if one["labels"]["server"] == server)
+            return engine.lines(f"http://{place}/journal")
+        except (OSError, ValueError):
+            return []
+
 
 def deliver(message: Message, found: dict[str, Send]) -> dict[str, str]:
     """Send a message through all channels at once; why each failed, empty if it did not."""
@@ -138,7 +147,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _alerts(self, notice: dict[str, Any]) -> dict[str, str]:
         """Send a notice; one that is repeated after a failure goes to the channels that failed."""
-        message = compose(notice, os.environ.get("SITE", ""), engine.last_lines)
+        site = os.environ.get("SITE", "")
+        message = compose(notice, site, engine.last_lines, self.watch.errors)
         key = message_key(notice)
         now = time.monotonic()
         for old in [one for one, (at, _) in self.delivered.items() if now - at > RETRIED]:

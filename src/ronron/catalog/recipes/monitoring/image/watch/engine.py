@@ -45,6 +45,16 @@ def last_lines(service: str, count: int) -> list[str]:
         return []
 
 
+def lines(url: str) -> list[str]:
+    """The lines of a text. Raises OSError where nobody answers with one."""
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310
+            text: str = answer.read().decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    return text.splitlines()
+
+
 def unframed(stream: IO[bytes], frames: int) -> list[str]:
     """The lines of the last `frames` of a stream of log frames: 8 bytes of header, the last 4 of
     them the length."""

@@ -13,6 +13,9 @@ LINES = 5
 Logs = Callable[[str, int], Sequence[str]]
 """The last lines of a service of the swarm: its name and how many."""
 
+Journal = Callable[[str], Sequence[str]]
+"""The last errors of a server's journal, by its name."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -23,7 +26,7 @@ class Message:
     resolved: bool
 
 
-def compose(notice: Mapping[str, Any], site: str, logs: Logs) -> Message:
+def compose(notice: Mapping[str, Any], site: str, logs: Logs, journal: Journal) -> Message:
     """The message for what Alertmanager sent to its webhook (its version 4)."""
     alerts = notice["alerts"]
     firing = [alert for alert in alerts if alert["status"] == "firing"]
@@ -33,6 +36,16 @@ def compose(notice: Mapping[str, Any], site: str, logs: Logs) -> Message:
     word = "FIRING" if firing else "RESOLVED"
     subject = f"[{site}] {word}: {_summary(first)}" + (f" (and {more} more)" if more else "")
     parts = [_firing(alert, logs) for alert in firing]
+    # A server's errors once, for all that is wrong on it and has no log of its own.
+    servers = {
+        alert["labels"].get("server", "")
+        for alert in firing
+        if not _logged(alert["labels"], alert["annotations"])
+    }
+    for server in sorted(servers - {""}):
+        if last := journal(server):
+            lines = (f"last errors in the journal of {server}:", *(f"  {line}" for line in last))
+            parts.append("\n".join(lines))
     parts += [_resolved(alert) for alert in resolved]
     return Message(subject, "\n\n".join(parts) + "\n", not firing)
 
