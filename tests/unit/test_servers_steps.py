@@ -334,7 +334,7 @@ def test_a_server_goes_on_taking_its_routes_from_ipv6_routers() -> None:
         "net.ipv6.conf.ens4.accept_ra = 2",
     ]
     assert isinstance(loaded, Run)
-    assert loaded.commands == (("sysctl", "--quiet", "--load", ROUTES),)
+    assert loaded.commands == ((contents.SYSCTL, ROUTES),)
     # Before Docker is there.
     assert place < min(i for i, one in enumerate(actions) if isinstance(one, Install))
 

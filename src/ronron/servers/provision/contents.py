@@ -108,6 +108,8 @@ def pool(subnet: str, addresses: Iterable[str]) -> str:
 
 
 ACCEPT_RA = 2
+SYSCTL = "/usr/lib/systemd/systemd-sysctl"
+"""Where procps is missing, too."""
 
 
 def router_advertisements(cards: Iterable[str]) -> str:

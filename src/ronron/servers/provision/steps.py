@@ -222,7 +222,7 @@ class _Comparison:
         yield from written
         if written or late:
             yield Step(
-                Run("take routes", (("sysctl", "--quiet", "--load", ROUTES),)),
+                Run("take routes", ((contents.SYSCTL, ROUTES),)),
                 () if written else tuple(late),
             )
 
