@@ -14,6 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.types import IPAMConfig, IPAMPool
 
 from e2e.cloud import Operator, answers, configure, eventually, lab_alone, sql
 from ronron import lab
@@ -39,11 +40,12 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]
 def far(alone: Operator, tmp_path: Path) -> Iterator[str]:
     """An S3 server that is not one of the site's: its URL, as the servers reach it."""
     client = docker.from_env()
-    # A network of its own: the lab's is gone with its servers.
-    network = client.networks.create(f"ronron-far-{os.getpid()}")
-    network.reload()
-    subnet = network.attrs["IPAM"]["Config"][0]["Subnet"]
-    address = str(next(ipaddress.ip_network(subnet).hosts()))
+    # A network of its own: the lab's is gone with its servers. Not one that Docker picks: on the
+    # servers the same range may be that of their own bridges.
+    subnet = ipaddress.ip_network((198 << 24 | 18 << 16 | (os.getpid() % 512) << 8, 24))
+    pools = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))])
+    network = client.networks.create(f"ronron-far-{os.getpid()}", ipam=pools)
+    address = str(next(subnet.hosts()))
     (tmp_path / "s3" / "bucket").mkdir(parents=True)
     with socket.socket() as free:
         free.bind((address, 0))
