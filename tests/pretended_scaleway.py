@@ -7,13 +7,14 @@ fields that are used; whoever shows another key than KEY is refused.
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from serving import serving
 
 ACCESS, KEY = "SCWXXXXXXXXXXXXXXXXX", "11111111-1111-4111-8111-111111111111"
 PROJECT, ZONE = "22222222-2222-4222-8222-222222222222", "fr-par-1"
@@ -115,12 +116,6 @@ def scaleway() -> Iterator[Scaleway]:
         def log_message(self, format: str, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(server):
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

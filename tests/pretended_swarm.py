@@ -12,7 +12,6 @@ import socketserver
 import struct
 import subprocess
 import sys
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ronron.servers.recording import Answer, RecordingRunner
+from serving import serving
 
 Item = dict[str, Any]
 
@@ -191,15 +191,10 @@ def pretended_swarm(folder: Path) -> Iterator[PretendedSwarm]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with socketserver.ThreadingUnixStreamServer(str(swarm.socket_path), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield swarm
-        finally:
-            server.shutdown()
-            thread.join()
+    server = socketserver.ThreadingUnixStreamServer(str(swarm.socket_path), Handler)
+    server.daemon_threads = True
+    with serving(server):
+        yield swarm
 
 
 def _inflated(data: bytes) -> str:

@@ -29,6 +29,7 @@ from ronron.catalog.render import Stack
 from ronron.servers.recording import RecordingRunner
 from ronron.swarm.record import Record
 from ronron.swarm.state import STACK_LABEL
+from serving import serving
 
 Item = dict[str, Any]
 AT = "2026-11-20T10:00:00.000000000Z"
@@ -429,13 +430,7 @@ def served(engine: Engine) -> Iterator[ManagerRunner]:
     # A path of its own: a socket's path is at most 107 bytes long.
     with (
         tempfile.TemporaryDirectory(prefix="ronron-") as folder,
-        _Server(f"{folder}/docker.sock", _Handler) as server,
+        serving(_Server(f"{folder}/docker.sock", _Handler)) as server,
     ):
         server.engine = engine
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield ManagerRunner("manager", engine_socket=Path(folder) / "docker.sock")
-        finally:
-            server.shutdown()
-            thread.join()
+        yield ManagerRunner("manager", engine_socket=Path(folder) / "docker.sock")

@@ -27,6 +27,7 @@ from ronron.servers.local import LocalRunner
 from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.audit import Accepted
 from ronron.site.load import parse_site
+from serving import serving
 
 DATA = Path(__file__).parent / "audit"
 DOMAIN = "blog.example.org"
@@ -183,14 +184,8 @@ def site(tmp_path: Path, handler: type[Handler], *, old: bool = False) -> Iterat
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(server):
         yield web.Place("127.0.0.1", server.server_port, 9)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def judged(seen: web.Seen, left: str | None = None, **wanted: str) -> dict[str, str]:

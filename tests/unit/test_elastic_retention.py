@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ronron.catalog.recipe import find
+from serving import serving
 
 pytestmark = pytest.mark.skipif(
     shutil.which("curl") is None or shutil.which("bash") is None, reason="needs curl and bash"
@@ -65,14 +66,8 @@ def search() -> Iterator[PretendedOpenSearch]:
     old = {index(kind, days + 2) for kind, days in KEPT.items()}
     young = {index(kind, days - 1) for kind, days in KEPT.items()}
     others = {".kibana_1", "ronron-access-of-mine", "ronron-access-2001.01.01-kept"}
-    with PretendedOpenSearch(old | young | others) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(PretendedOpenSearch(old | young | others)) as server:
+        yield server
 
 
 def test_each_class_is_deleted_after_its_own_time(

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ronron.catalog.recipe import find
+from serving import serving
 
 PROGRAM = "prometheus-alertmanager"
 SECONDS = 30
@@ -65,14 +66,8 @@ def within(look: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    with Watch() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Watch()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from ronron.catalog.recipes.monitoring.image.watch.channels import channels
 from ronron.catalog.recipes.monitoring.image.watch.engine import unframed
 from ronron.catalog.recipes.monitoring.image.watch.messages import Message, compose
 from ronron.catalog.recipes.monitoring.image.watch.swarm import Memory, Swarm
+from serving import serving
 
 BLACKBOX = builtin_folder() / "monitoring" / "blackbox.yml"
 
@@ -315,14 +316,8 @@ class _Keep(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def services() -> Iterator[PretendedServices]:
-    with PretendedServices() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(PretendedServices()) as server:
+        yield server
 
 
 def test_matrix_ntfy_and_slack_are_called_as_their_documentation_says(
@@ -357,14 +352,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The watch's own server, as Alertmanager reaches it."""
     monkeypatch.setattr(Handler, "delivered", {})
     monkeypatch.setattr(Handler, "watch", Watch(), raising=False)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def post(url: str, about: dict[str, Any]) -> int:
@@ -477,15 +466,9 @@ class PretendedManager(ThreadingHTTPServer):
 
 @pytest.fixture
 def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedManager]:
-    with PretendedManager() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(PretendedManager()) as server:
         monkeypatch.setattr(engine, "BASE", f"http://127.0.0.1:{server.server_port}")
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server
 
 
 def get(url: str) -> tuple[int, str]:
@@ -536,17 +519,11 @@ def test_the_last_errors_of_a_server_come_from_its_own_exporter(
     monkeypatch.setattr(exporter, "METRICS", tmp_path)
     (tmp_path / "journal").write_text("kernel: I/O error\nsmartd: failing\n")
     watch = Watch()
-    with ThreadingHTTPServer(("127.0.0.1", 0), exporter.Handler) as server:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), exporter.Handler)) as server:
         places = {"one": f"127.0.0.1:{server.server_port}", "gone": "127.0.0.1:1"}
         targets = [{"targets": [at], "labels": {"server": name}} for name, at in places.items()]
-        monkeypatch.setattr(watch, "targets", lambda path: json.dumps(targets))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            assert watch.errors("one") == ["kernel: I/O error", "smartd: failing"]
-            assert watch.errors("gone") == watch.errors("unknown") == []
-            (tmp_path / "journal").unlink()
-            assert watch.errors("one") == []
-        finally:
-            server.shutdown()
-            thread.join()
+        monkeypatch.setattr(watch, "exporters", lambda path: targets)
+        assert watch.errors("one") == ["kernel: I/O error", "smartd: failing"]
+        assert watch.errors("gone") == watch.errors("unknown") == []
+        (tmp_path / "journal").unlink()
+        assert watch.errors("one") == []

@@ -1,6 +1,5 @@
 """The programs beside ronron: the key fetcher that is sent to servers, and Ansible."""
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import resources
@@ -12,6 +11,7 @@ from ronron.errors import OperatorError, ServerError
 from ronron.servers import playbooks
 from ronron.servers.local import LocalRunner
 from ronron.servers.provision.fetch_key import fingerprint
+from serving import serving
 
 # Made with gpg for this test; the fingerprint is what gpg prints.
 KEY = """\
@@ -41,13 +41,8 @@ def url() -> Iterator[str]:
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/gpg"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/gpg"
 
 
 def fetch(url: str, path: Path, expected: str) -> None:
