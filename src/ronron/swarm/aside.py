@@ -17,7 +17,7 @@ from ronron.digest import short_digest
 from ronron.errors import RonronError
 from ronron.events import Report
 from ronron.servers.runner import Runner
-from ronron.swarm import converge, jobs, stacks
+from ronron.swarm import converge, engines, jobs, stacks
 from ronron.swarm.state import STACK_LABEL
 from ronron.swarm.waiting import until
 
@@ -160,9 +160,8 @@ def start(
 
 def network_of(engine: DockerClient, app: str) -> str:
     """The id of the network that an app is on when it is aside."""
-    name = f"{name_of(app)}_{NETWORK}"
-    (found,) = (n["Id"] for n in engine.api.networks(names=[name]) if n["Name"] == name)
-    return str(found)
+    (found,) = engines.networks(engine, f"{name_of(app)}_{NETWORK}")
+    return str(found["Id"])
 
 
 def execute(server: Runner, app: str, service: str, command: Iterable[str]) -> str:

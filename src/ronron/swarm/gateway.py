@@ -7,10 +7,10 @@ then brought to published ports by a process of Docker's, and all have the bridg
 from __future__ import annotations
 
 from docker import DockerClient
-from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
 from ronron.servers.runner import Runner
+from ronron.swarm import engines
 
 NAME = "docker_gwbridge"
 SUBNET = "fd72:6f6e:726f:6e::/64"
@@ -32,11 +32,11 @@ def make(engine: DockerClient, runner: Runner) -> None:
     """
     if runner.run(["cat", DISABLED], check=False).text.strip() != "0":
         return
-    old = _found(engine)
-    if old is not None:
-        if old.attrs["EnableIPv6"] or old.attrs["Containers"]:
+    for old in engines.networks(engine, NAME):
+        found = engine.api.inspect_network(old["Id"])
+        if found["EnableIPv6"] or found["Containers"]:
             return
-        old.remove()
+        engine.api.remove_network(old["Id"])
     engine.networks.create(
         NAME,
         driver="bridge",
@@ -44,11 +44,3 @@ def make(engine: DockerClient, runner: Runner) -> None:
         enable_ipv6=True,
         ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET)]),
     )
-
-
-def _found(engine: DockerClient) -> Network | None:
-    for network in engine.networks.list(names=[NAME]):
-        if network.name == NAME:
-            network.reload()
-            return network
-    return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ronron.catalog.routing import PROXY_NETWORK
 from ronron.errors import RonronError
 from ronron.servers.runner import Runner
+from ronron.swarm import engines
 from ronron.swarm.converge import last_lines
 from ronron.swarm.waiting import until
 
@@ -149,7 +150,7 @@ def _spec(engine: DockerClient, app: str, service: str) -> Mapping[str, Any]:
 def _own(engine: DockerClient, spec: Mapping[str, Any]) -> list[dict[str, str]]:
     """The networks of the service that are the app's alone, without its names on them: who asks
     for those means the service. On the proxy's network other apps answer to the same names."""
-    shared = [one["Id"] for one in _networks(engine, PROXY_NETWORK)]
+    shared = [one["Id"] for one in engines.networks(engine, PROXY_NETWORK)]
     attached = spec["TaskTemplate"].get("Networks") or ()
     return [{"Target": one["Target"]} for one in attached if one["Target"] not in shared]
 
@@ -191,7 +192,7 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
     """An overlay network like the app's own while the context lasts."""
     from docker.errors import APIError
 
-    own = _networks(engine, f"{app}_default")
+    own = engines.networks(engine, f"{app}_default")
     options = {
         key: value
         for key, value in ((own[0].get("Options") or {}) if own else {}).items()
@@ -199,7 +200,7 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
     }
 
     def gone() -> bool:
-        left = _networks(engine, name)
+        left = engines.networks(engine, name)
         try:
             for network in left:
                 engine.api.remove_network(network["Id"])
@@ -215,11 +216,6 @@ def _network(engine: DockerClient, app: str, name: str) -> Iterator[str]:
         yield str(made["Id"])
     finally:
         until(gone, REMOVE_SECONDS, f"the network {name} to go")
-
-
-def _networks(engine: DockerClient, name: str) -> list[Mapping[str, Any]]:
-    """The networks of that very name: Docker's own filter finds those that contain it too."""
-    return [one for one in engine.api.networks(names=[name]) if one["Name"] == name]
 
 
 def _remove(engine: DockerClient, name: str) -> None:
