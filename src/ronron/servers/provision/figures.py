@@ -25,7 +25,7 @@ REBOOT = (Path("/run/reboot-required"), Path("/var/run/reboot-required"))
 DOCKER = "http://127.0.0.1:9323/metrics"
 PERIOD = 600
 LINES = 5
-"""How many errors are kept: of the last hour, and not more than this many looked through."""
+"""How many of the last hour's errors are kept."""
 
 JOURNAL = (
     *("journalctl", "--quiet", "--no-pager", "--priority=err", "--since=-1h", "--reverse"),

@@ -73,20 +73,25 @@ class Watch:
 
     def targets(self, path: str) -> str:
         """Targets in Prometheus' HTTP service discovery format. Raises KeyError, OSError."""
-        seen, memory = self.look()
         if path == "/targets/pages":
-            return json.dumps(swarm.pages(seen, memory))
+            return json.dumps(swarm.pages(*self.look()))
+        return json.dumps(self.exporters(path))
+
+    def exporters(self, path: str) -> list[dict[str, Any]]:
+        """As `targets`, of those that run on every server."""
         service, port = EXPORTERS[path]
-        return json.dumps(swarm.exporters(seen, f"{os.environ['APP']}_{service}", port))
+        seen, _ = self.look()
+        return swarm.exporters(seen, f"{os.environ['APP']}_{service}", port)
 
     def errors(self, server: str) -> list[str]:
         """The last errors of a server's journal, empty when there are none to be had."""
         try:
-            targets = json.loads(self.targets("/targets/server"))
-            (place,) = (one["targets"][0] for one in targets if one["labels"]["server"] == server)
-            return engine.lines(f"http://{place}/journal")
-        except (OSError, ValueError):
-            return []
+            for one in self.exporters("/targets/server"):
+                if one["labels"]["server"] == server:
+                    return engine.lines(f"http://{one['targets'][0]}/journal")
+        except OSError:
+            pass
+        return []
 
 
 def deliver(message: Message, found: dict[str, Send]) -> dict[str, str]:

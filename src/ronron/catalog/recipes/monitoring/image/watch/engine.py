@@ -48,11 +48,9 @@ def last_lines(service: str, count: int) -> list[str]:
 def lines(url: str) -> list[str]:
     """The lines of a text. Raises OSError where nobody answers with one."""
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310
-            text: str = answer.read().decode("utf-8", "replace")
+        return _fetch(url).decode("utf-8", "replace").splitlines()
     except http.client.HTTPException as error:
         raise OSError(str(error)) from error
-    return text.splitlines()
 
 
 def unframed(stream: IO[bytes], frames: int) -> list[str]:
@@ -66,11 +64,11 @@ def unframed(stream: IO[bytes], frames: int) -> list[str]:
 
 
 def _get(path: str) -> list[dict[str, Any]]:
-    answer: list[dict[str, Any]] = json.loads(_fetch(path))
+    answer: list[dict[str, Any]] = json.loads(_fetch(BASE + path))
     return answer
 
 
-def _fetch(path: str) -> bytes:
-    with urllib.request.urlopen(BASE + path, timeout=SECONDS) as answer:  # noqa: S310
+def _fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310
         content: bytes = answer.read()
         return content
