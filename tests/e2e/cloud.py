@@ -157,10 +157,14 @@ def page(operator: Operator, name: str) -> str:
 def sql(operator: Operator, statement: str, app: str = "blog", user: str = "ghost") -> str:
     """What the app's MariaDB answers to a statement: the database is called as its user."""
     login = f"MYSQL_PWD=`cat /run/secrets/db_password` exec mariadb --user={user} --host=db"
-    words = ("sh", "-c", f"{login} --batch --skip-column-names {user}")
-    # On standard input: the statement is no argument.
+    return told(operator, app, f"{login} --batch --skip-column-names {user}", statement)
+
+
+def told(operator: Operator, app: str, script: str, statement: str, seconds: float = 300) -> str:
+    """What a client in the app's container `db` prints; the statement is no argument of it."""
+    words = ("sh", "-c", script)
     process = operator.start("shell", app, "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=seconds)
     assert process.returncode == 0, err
     return out.strip()
 

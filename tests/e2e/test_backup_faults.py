@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e.cloud import REPOSITORY, Operator, configure, eventually
+from e2e.cloud import REPOSITORY, Operator, configure, eventually, told
 from e2e.conftest import own_recipe
 from e2e.shelf import CONTENT, FOLDER, back_up, snapshots, title, upload, write
 from e2e.stores import keep, kept_words
@@ -88,11 +88,8 @@ def test_redis_and_sqlite_come_back_as_they_were(kept: Operator, stores: str) ->
 def psql(operator: Operator, statement: str) -> str:
     """What the register's database answers to a statement."""
     login = "PGPASSWORD=`cat /run/secrets/db_password` exec psql --host=db --username=register"
-    words = ("sh", "-c", f"{login} --no-psqlrc --quiet --no-align --tuples-only")
-    process = operator.start("shell", "register", "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.strip()
+    script = f"{login} --no-psqlrc --quiet --no-align --tuples-only"
+    return told(operator, "register", script, statement, 120)
 
 
 def test_postgresql_comes_back_as_it_was_and_passes_its_drill(kept: Operator) -> None:

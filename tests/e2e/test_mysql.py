@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from e2e.cloud import Operator
+from e2e.cloud import Operator, told
 from e2e.conftest import own_recipe
 from e2e.shelf import back_up
 
@@ -16,11 +16,7 @@ LOGIN = "MYSQL_PWD=`cat /run/secrets/db_password` exec mysql --host=db --user=ap
 
 def sql(operator: Operator, statement: str) -> str:
     """What the server answers to a statement, which is no argument."""
-    words = ("sh", "-c", f"{LOGIN} --batch --skip-column-names rows_kept")
-    process = operator.start("shell", "rows", "--service", "db", *words, stdin=statement)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out.strip()
+    return told(operator, "rows", f"{LOGIN} --batch --skip-column-names rows_kept", statement)
 
 
 def test_mysql_comes_back_as_it_was(kept: Operator) -> None:
