@@ -70,6 +70,27 @@ def test_a_swarm_is_initialised_before_anybody_joins() -> None:
     assert labels == {("manager", f"label {key}") for key in LABELS} | {("worker-1", "label zone")}
 
 
+@pytest.mark.parametrize(
+    "manager",
+    [
+        None,
+        facts("manager", "pending"),
+        replace(facts("manager"), manager=False),
+        replace(facts("manager", "absent", ""), placed=frozenset({0})),
+    ],
+    ids=["no answer", "starting", "no majority", "no Docker"],
+)
+def test_nobody_joins_a_swarm_that_could_not_be_seen(manager: ServerFacts | None) -> None:
+    known = {"worker-1": ALL["worker-1"]} | ({"manager": manager} if manager else {})
+    assert list(nodes.changes(SITE, state.SwarmState(), known)) == []
+
+
+def test_a_server_whose_docker_is_not_installed_or_was_told_to_leave_begins_a_swarm() -> None:
+    for manager in (facts("manager", "absent", ""), facts("manager", "inactive", "")):
+        made = nodes.changes(SITE, state.SwarmState(), {"manager": manager})
+        assert next(made).action == "init"
+
+
 def test_a_server_that_does_not_answer_is_left_alone() -> None:
     manager, _ = complete()
     assert changes(manager, known={"manager": facts("manager")}) == []

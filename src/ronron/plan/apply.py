@@ -44,6 +44,7 @@ from ronron.swarm import (
     volumes,
 )
 from ronron.swarm.engines import engine_of
+from ronron.swarm.waiting import until
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 APPS_AT_ONCE = 4
 MEMBER_ROUNDS = 3
 """How often the swarm's members are changed and looked at: the swarm, its members, what is left."""
+
+SWARM_SECONDS = 120.0
+"""How long the first manager may take to manage its swarm again after Docker has started."""
 
 APP_SECONDS = 300.0
 """How long an app may take to run and to answer."""
@@ -190,14 +194,14 @@ def members(session: Session) -> Reality:
     """
     site = session.loaded.site
     for _ in range(MEMBER_ROUNDS):
-        reality = observe(session.loaded, session.servers, session.report)
+        reality = _with_swarm(session)
         changes = list(nodes.changes(site, reality.swarm, reality.facts))
         if not changes:
             return reality
         initial = [change for change in changes if change.action == "init"]
         for change in initial or changes:
             nodes.carry_out(change, site, session.servers, reality.facts, session.report)
-    reality = observe(session.loaded, session.servers, session.report)
+    reality = _with_swarm(session)
     left = [
         f"{c.server}: {c.item}: {c.why}" for c in nodes.changes(site, reality.swarm, reality.facts)
     ]
@@ -208,6 +212,20 @@ def members(session: Session) -> Reality:
             details=left,
         )
     return reality
+
+
+def _with_swarm(session: Session) -> Reality:
+    """What the servers are, once the first manager tells of the swarm that it has a place in: it
+    takes its time after Docker has started. Raises why a server did not answer."""
+    manager = session.loaded.site.manager.name
+
+    def look() -> Reality | None:
+        reality = observe(session.loaded, session.servers, session.report)
+        _raise(list(reality.failures.values()))
+        told = reality.swarm.present or not nodes.has_place(reality.facts[manager])
+        return reality if told else None
+
+    return until(look, SWARM_SECONDS, f"{manager} to manage the swarm that it belongs to", pause=1)
 
 
 def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: float) -> Done:

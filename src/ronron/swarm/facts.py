@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ronron.catalog.render import SHARED
-from ronron.errors import OperatorError
+from ronron.errors import OperatorError, ServerError
 from ronron.servers import gluster
 from ronron.servers.defend import facts as defence_facts
 from ronron.servers.defend.facts import Defence
@@ -22,6 +22,12 @@ from ronron.swarm import quotas
 KEPT = ("backups",)
 """Files of `/var/lib/ronron` in which the manager's jobs keep what they saw."""
 
+PATIENCE = 60
+"""How many seconds Docker may take to say what it is."""
+
+SILENT = "silent"
+"""Stands for what the engine says of its swarm when it took longer."""
+
 NEW = "new"
 """Stands for the folder of a volume that is still to be made, below that of all volumes."""
 
@@ -32,9 +38,11 @@ facts = {"swarm": None, "interface": None, "mtu": 1500, "folders": [],
          "interfaces": sorted(os.listdir("/sys/class/net"))}
 try:
     info = ["docker", "info", "--format", "{{json .Swarm}}"]
-    done = subprocess.run(info, capture_output=True, timeout=30)
+    done = subprocess.run(info, capture_output=True, timeout=PATIENCE)
     facts["swarm"] = json.loads(done.stdout) if done.returncode == 0 else None
-except (OSError, ValueError, subprocess.TimeoutExpired):
+except subprocess.TimeoutExpired:
+    facts["swarm"] = {"LocalNodeState": SILENT}
+except (OSError, ValueError):
     pass
 with open("/proc/net/route") as routes:
     for line in routes.readlines()[1:]:
@@ -207,21 +215,30 @@ def read(
     """Ask the server; `interface` is the network interface to look at instead of the usual one,
     `user` whom managers log in as. With `userns_remap` its kernel is asked for namespaces too.
 
-    Raises OperatorError when the server has no such interface.
+    Raises OperatorError when the server has no such interface, ServerError when its Docker is there
+    and does not answer: nothing could be said of its place in the swarm.
     """
-    given = f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
+    given = f"PATIENCE = {PATIENCE!r}\nSILENT = {SILENT!r}\n"
+    given += f"INTERFACE = {interface!r}\nUSER = {user!r}\nKEPT = {KEPT!r}\nNEW = {NEW!r}\n"
     places = [(first, f"{data_folder(first)}/swarm") for first in (0, FIRST_ID)]
     given += f"USERNS = {userns_remap!r}\nPLACES = {places!r}\n"
     script = f"{defence_facts.program()}\n{quotas.functions()}\n{given}{_SCRIPT}"
-    done = runner.run(["python3", "-"], stdin=script.encode(), timeout=60)
+    done = runner.run(["python3", "-"], stdin=script.encode(), timeout=2 * PATIENCE)
     answer = json.loads(done.stdout)
     if interface and interface not in answer["interfaces"]:
         raise OperatorError(
             f"{runner.name} has no network interface {interface}",
             remedy=f"ronron.yml: network.interface: one of {', '.join(answer['interfaces'])}",
         )
+    facts = parse(answer)
+    if facts.swarm_state == SILENT:
+        raise ServerError(
+            runner.name,
+            f"Docker does not answer within {PATIENCE} s",
+            remedy=f"see why on {runner.name}: journalctl -u docker",
+        )
     # It looks at its clock last: what came before does not count.
-    return replace(parse(answer), ahead=round(answer["clock"] - time.time(), 1))
+    return replace(facts, ahead=round(answer["clock"] - time.time(), 1))
 
 
 def parse(answer: Mapping[str, object]) -> ServerFacts:

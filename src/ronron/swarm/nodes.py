@@ -60,10 +60,13 @@ def changes(
 ) -> Iterator[NodeChange]:
     """What must change for the swarm to have the declared members; pure.
 
-    `facts` has the servers that answered; the others are left alone.
+    `facts` has the servers that answered; the others are left alone. Where the first manager has a
+    place in a swarm that could not be seen, nothing is: it is not known who its members are.
     """
     first = site.manager.name
-    if not swarm.present and first in facts:
+    if not swarm.present and (first not in facts or has_place(facts[first])):
+        return
+    if not swarm.present:
         yield NodeChange("init", first, "swarm", None, "initialised", "no swarm yet")
     # Managers join before workers, so that a promotion is never needed for a new server.
     for server in sorted(site.servers.values(), key=lambda item: not item.is_manager):
@@ -76,6 +79,12 @@ def changes(
         if node.name not in site.servers:
             why = "no longer declared in ronron.yml"
             yield NodeChange("remove", node.name, "node", node.role, None, why)
+
+
+def has_place(facts: ServerFacts) -> bool:
+    """Whether a server belongs to a swarm, which its Docker may not say while it starts."""
+    absent = facts.swarm_state == "absent" and bool(facts.placed)
+    return absent or facts.swarm_state in ("pending", "active")
 
 
 def _member(
