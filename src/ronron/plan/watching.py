@@ -32,8 +32,8 @@ def read(manager: Runner) -> State:
 def write(manager: Runner, state: State) -> None:
     """Keep the state on the manager, and the metrics beside it, which others may read."""
     folder = os.path.dirname(metrics.PATH)  # noqa: PTH120 - a path on the server
-    manager.run(["install", "-d", "-m", "0700", states.FOLDER])
-    manager.run(["install", "-d", "-m", "0755", folder])
+    script = 'install -d -m 0700 "$1" && install -d -m 0755 "$2"'
+    manager.run(["sh", "-c", script, "sh", states.FOLDER, folder])
     manager.put(PATH, state.model_dump_json(indent=1).encode() + b"\n", mode=0o600)
     manager.put(metrics.PATH, metrics.text(state, utcnow()).encode(), mode=0o644)
 
