@@ -16,7 +16,7 @@ from measure import Result, alternate, ratio, say
 
 FILES, SIZE = 20_000, (2 << 30) // 20_000
 APPS = 20
-ROUNDS = 3
+ROUNDS = 5
 REPOSITORY, BARE, TARGET = "/srv/repository", "/srv/bare", "/srv/bare-restored"
 RESTIC = ("env", "RESTIC_PASSWORD=bench", "restic", "--quiet", "-r", BARE)
 # A restore by hand: beside the data, then the folders change places while the app stands still.
@@ -36,7 +36,7 @@ until [ -n "$(docker ps -q --filter "name=$service" --filter health=healthy)" ];
 def measure(laboratory: Laboratory) -> list[Result]:
     """The ratios, and the seconds behind them."""
     apps = [f"heap-{number}" for number in range(APPS)]
-    declare(laboratory.site, ["heap", *apps], REPOSITORY)
+    declare(laboratory.site, ["heap"], REPOSITORY)
     say("backing: apply")
     laboratory.ronron("apply", "--yes")
     laboratory.ronron("backup", "init")
@@ -55,10 +55,13 @@ def measure(laboratory: Laboratory) -> list[Result]:
         lambda: _bare_restore(laboratory),
         lambda: _restore_by_hand(laboratory),
     )
-    there(laboratory, "sh", "-c", f"rm -rf {volume('heap')}/* {REPOSITORY} {BARE}")
+    there(laboratory, "rm", "-rf", REPOSITORY, BARE)
+    laboratory.ronron("remove", "heap", "--yes", "--delete-data")
+    declare(laboratory.site, apps, REPOSITORY)
+    say("backing: apply")
+    laboratory.ronron("apply", "--yes")
     for app in apps:
         fill(laboratory, app, FILES // APPS, SIZE)
-    laboratory.ronron("remove", "heap", "--yes", "--delete-data")
     say("backing: measuring twenty apps")
     all_ours, all_bare, one_by_one = alternate(
         ROUNDS,

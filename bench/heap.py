@@ -20,7 +20,8 @@ services:
     user: "65534:65534"
     init: true
     command: [sleep, infinity]
-    healthcheck: {test: [CMD, test, -d, /data], interval: 5s, start_interval: 1s, start_period: 10s}
+    healthcheck:
+      {test: [CMD, test, -d, /data], interval: 30s, start_interval: 1s, start_period: 10s}
     volumes: [{type: volume, source: data, target: /data, volume: {nocopy: true}}]
     deploy: {resources: {limits: {memory: 32M}}}
 volumes: {data: {}}
