@@ -12,10 +12,11 @@ import pytest
 
 from ronron.cli import main
 from ronron.cli.logs import shown
-from ronron.errors import OperatorError
+from ronron.errors import OperatorError, RonronError
 from ronron.plan import logs
-from ronron.plan.inside import logs_command
+from ronron.plan.inside import _check, logs_command
 from ronron.plan.logs import Wanted, check, expression, moment
+from ronron.servers.recording import Answer, RecordingRunner
 from ronron.site.load import LoadedSite
 from ronron.site.models import App, Site
 
@@ -58,6 +59,12 @@ def test_moments() -> None:
         moment("yesterday", NOW)
 
 
+@pytest.mark.parametrize("text", ["999999w", "999999d", "0001-01-01", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_no_calendar_has_is_refused(text: str) -> None:
+    with pytest.raises(OperatorError, match=f"--since {text}: is no time"):
+        moment(text, NOW)
+
+
 @pytest.mark.parametrize("status", ["6xx", "5x", "abc", "99", '5" or *'])
 def test_a_status_that_is_none_is_refused(status: str) -> None:
     with pytest.raises(OperatorError, match="is no HTTP status"):
@@ -71,6 +78,7 @@ def test_a_status_that_is_none_is_refused(status: str) -> None:
         ([], "Say whose"),
         (["blog", "--server", "one"], "Say whose"),
         (["--access", "blog", "--server", "one"], "Say whose"),
+        (["--access", "blog", "web"], "of one alone"),
         (["blog", "--status", "404"], "--status is of requests"),
     ],
 )
@@ -82,6 +90,45 @@ def test_what_makes_no_sense_is_refused(
     )
     assert main.run(["--site", str(tmp_path), "logs", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_whoever_follows_is_told_when_the_store_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "EVERY", 0)
+    line = json.dumps({"_time": "2026-11-27T12:00:00Z", "_msg": "meow"}).encode()
+    answers = iter([line, line, Answer(status=1, stderr=b"No such container: 1f\n")])
+    runner = RecordingRunner(answers={"docker exec": lambda argv, stdin: next(answers)})
+    asked = wanted(follow=True)
+    first = logs._first(runner, "1f", asked)
+    told = logs._and_more(runner, "1f", asked, first)
+    assert next(told)["message"] == "meow"
+    with pytest.raises(RonronError, match="does not answer any more: No such container") as caught:
+        next(told)
+    assert "follow again" in caught.value.remedy
+
+
+def test_a_service_that_an_app_does_not_have_is_told() -> None:
+    _check(["db", "web"], "blog", "web")
+    with pytest.raises(OperatorError, match=r"blog has no service wbe \(it has: db, web\)"):
+        _check(["db", "web"], "blog", "wbe")
+    with pytest.raises(OperatorError, match="blog is not deployed"):
+        _check([], "blog", "web")
+
+
+def test_nothing_found_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ronron.yml").write_text(
+        "name: cats\ndomain: example.org\ncontact: cat@example.org\n"
+    )
+    found: list[logs.Line] = []
+    monkeypatch.setattr(logs, "read", lambda session, wanted: ("", iter(found)))
+    arguments = ["--site", str(tmp_path), "logs", "blog", "--json"]
+    assert main.run(arguments) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "no such lines\n")
+    found.append({"message": "meow"})
+    assert main.run(arguments) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_lines_are_never_asked_for_by_number() -> None:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @click.option("--search", default="", help="Lines with this in them, in whichever case.")
 @click.option("--since", help="From when, such as 10m, 2h, 3d or 2026-11-20T08:00:00.")
 @click.option(
-    "--tail", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many."
+    "--tail",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="So many of them at most, the last ones.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
@@ -59,7 +63,9 @@ def logs(
     from ronron.plan.session import open_session
 
     if sum(1 for one in (name, access, server) if one) != 1:
-        raise click.UsageError("Say whose: an app's NAME, --access APP, or --server SERVER.")
+        raise click.UsageError(
+            "Say whose, of one alone: an app's NAME, --access APP, or --server SERVER."
+        )
     if status and not access:
         raise click.UsageError("--status is of requests: use it with --access.")
     kind: Literal["access", "app", "system"] = "access" if access else "app" if name else "system"
@@ -77,8 +83,11 @@ def logs(
         why, lines = read(session, wanted)
         if why:
             output.note(f"{why}: this is what is there without it")
+        line = None
         for line in lines:
             output.result(json.dumps(line, ensure_ascii=False) if as_json else shown(line))
+        if line is None:
+            output.note("no such lines")
 
 
 def shown(line: Line) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,12 +28,7 @@ def log_lines(
 
     With `follow`, goes on until the caller stops. Raises OperatorError for an unknown service.
     """
-    names = [name for name in _services(session, app) if service in (None, name)]
-    if not names:
-        raise OperatorError(
-            f"{app} has no service {service}" if service else f"{app} is not deployed",
-            remedy="ronron status shows what runs",
-        )
+    names = services_of(session, app, service)
     lines: queue.Queue[str | ServerError | None] = queue.Queue()
 
     def read(name: str) -> None:
@@ -103,19 +98,29 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _services(session: Session, app: str) -> list[str]:
+def services_of(session: Session, app: str, service: str | None) -> list[str]:
+    """The names of the services of `app` in the swarm, or `service` alone.
+
+    Raises OperatorError when it has none, or not this one.
+    """
     with engine_of(session.manager) as engine:
         found = converge.services_of(engine, app)
-    return sorted(short_name(item["Spec"]["Name"], app) for item in found)
+    names = sorted(short_name(item["Spec"]["Name"], app) for item in found)
+    _check(names, app, service)
+    return [service] if service else names
+
+
+def _check(names: Iterable[str], app: str, service: str | None) -> None:
+    names = sorted(names)
+    if not names:
+        raise OperatorError(f"{app} is not deployed", remedy="ronron apply")
+    if service is not None and service not in names:
+        raise OperatorError(f"{app} has no service {service}", remedy=f"it has: {', '.join(names)}")
 
 
 def _choose(services: Sequence[Mapping[str, Any]], app: str, service: str | None) -> str:
     names = {short_name(item["Spec"]["Name"], app): item["Spec"] for item in services}
-    if service is not None and service not in names:
-        known = ", ".join(sorted(names)) or "none"
-        raise OperatorError(f"{app} has no service {service}", remedy=f"it has: {known}")
-    if not names:
-        raise OperatorError(f"{app} is not deployed", remedy="ronron apply")
+    _check(names, app, service)
     if service is None:
         web = [name for name, spec in names.items() if "traefik.enable" in spec["Labels"]]
         service = (web or sorted(names))[0]

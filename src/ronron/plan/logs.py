@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from ronron.catalog.render import PLATFORM
 from ronron.errors import OperatorError, RonronError
-from ronron.plan.inside import container_of, log_lines
+from ronron.plan.inside import container_of, log_lines, services_of
 from ronron.plan.session import Session
 from ronron.servers.provision import requests
 from ronron.servers.runner import Runner
@@ -63,16 +63,20 @@ class Wanted:
 def moment(text: str, now: datetime) -> datetime:
     """`10m`, `2h`, `3d` ago, or a time such as 2026-11-20T08:00:00 (this computer's, or its own).
 
-    Raises OperatorError when it is neither.
+    Raises OperatorError when it is neither, or before 1970, which not all who are asked understand.
     """
-    if found := re.fullmatch(r"([0-9]{1,6})([smhdw])", text):
-        return now - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+        if found := re.fullmatch(r"([0-9]{1,6})([smhdw])", text):
+            at = now - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+        else:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or at.year < 1970:
         raise OperatorError(
             f"--since {text}: is no time", remedy="such as 10m, 2h, 3d or 2026-11-20T08:00:00"
-        ) from None
+        )
+    return at
 
 
 def check(wanted: Wanted) -> None:
@@ -107,7 +111,7 @@ def _quoted(text: str) -> str:
 def read(session: Session, wanted: Wanted) -> tuple[str, Iterator[Line]]:
     """The lines, the oldest first; and why they do not come from the store, empty if they do.
 
-    Raises OperatorError for an unknown app or server.
+    Raises OperatorError for an unknown app or server, or a service that has no lines either.
     """
     check(wanted)
     _known(session, wanted)
@@ -118,9 +122,13 @@ def read(session: Session, wanted: Wanted) -> tuple[str, Iterator[Line]]:
     elif store is not None:
         try:
             place = container_of(session, store.name, wanted.kind)
-            return "", iter(_stored(*place, wanted))
+            first = _first(*place, wanted)
         except RonronError as error:
             why = f"the log store does not answer: {error.message}"
+        else:
+            if wanted.service and not first:
+                services_of(session, wanted.of, wanted.service)
+            return "", _and_more(*place, wanted, first) if wanted.follow else iter(first)
     return why, _elsewhere(session, wanted)
 
 
@@ -131,13 +139,12 @@ def _known(session: Session, wanted: Wanted) -> None:
         session.loaded.app(wanted.of)
 
 
-def _stored(runner: Runner, container: str, wanted: Wanted) -> Iterable[Line]:
-    """What the store has; raises RonronError before anything is yielded."""
+def _first(runner: Runner, container: str, wanted: Wanted) -> list[Line]:
+    """What the store has. Raises RonronError when it does not answer."""
     asked: dict[str, object] = {"query": expression(wanted), "limit": wanted.tail}
     if wanted.since:
         asked["start"] = wanted.since.timestamp()
-    first = _found(runner, container, wanted, asked)
-    return _and_more(runner, container, wanted, first) if wanted.follow else first
+    return _found(runner, container, wanted, asked)
 
 
 def _found(
@@ -163,7 +170,13 @@ def _and_more(runner: Runner, container: str, wanted: Wanted, first: list[Line])
     asked = {"query": f"{expression(wanted)} _time:{LATE}s", "limit": MOST_AT_ONCE}
     while True:
         time.sleep(EVERY)
-        lines = _found(runner, container, wanted, asked)
+        try:
+            lines = _found(runner, container, wanted, asked)
+        except RonronError as error:
+            raise RonronError(
+                f"the log store does not answer any more: {error.message}",
+                remedy="follow again, with --since for what came meanwhile",
+            ) from error
         found = {json.dumps(line): line for line in lines if line["time"][second] >= oldest}
         yield from (line for text, line in found.items() if text not in told)
         told = set(found)
