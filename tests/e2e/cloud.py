@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,6 +103,23 @@ def lab_alone(
         yield Operator(found, site, home)
     finally:
         lab.down(name, keep_images=True)
+
+
+@contextmanager
+def another_server(operator: Operator) -> Iterator[tuple[Operator, str]]:
+    """A bare server more, added as an operator does it; who has it, and its name. It goes again."""
+    more = replace(operator, lab=lab.up(operator.lab.name, len(operator.lab.servers) + 1))
+    server = more.lab.servers[-1]
+    assert server.host_key is not None
+    try:
+        key = server.host_key.fingerprint
+        more.ronron("server", "add", server.address, "--fingerprint", key, "--yes")
+        more.ronron("apply", "--yes")
+        yield more, server.name
+        more.ronron("server", "remove", server.name, "--yes")
+        more.ronron("apply", "--yes")
+    finally:
+        subprocess.check_call(["docker", "rm", "--force", "--volumes", server.container])
 
 
 REPOSITORY = "/srv/repository"

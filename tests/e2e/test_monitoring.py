@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import default
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from e2e.cloud import Operator, ask, eventually
+from e2e.cloud import Operator, another_server, ask, eventually
 from ronron import lab
 from ronron.catalog.recipe import find
 from ronron.lab.model import resource
@@ -292,6 +293,12 @@ def test_top_shows_servers_and_apps(watched: Watched) -> None:
     process = watched.operator.start("status", "--json")  # its status is that of the whole site
     status = json.loads(process.communicate(timeout=300)[0])
     assert set(status["figures"]) == set(found["servers"])
+
+
+def test_a_new_server_is_watched_with_no_edit(watched: Watched) -> None:
+    with another_server(watched.operator) as (_, name):
+        for figure in ("ronron:memory_percent", "engine_daemon_events_total"):
+            eventually(partial(watched.query, f'{figure}{{server="{name}"}}'), TOLD)
 
 
 def test_nothing_is_left_to_change(watched: Watched) -> None:
