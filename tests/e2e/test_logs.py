@@ -182,7 +182,7 @@ def test_lines_are_followed_as_they_come(logged: Operator) -> None:
         process.wait(30)
         reading.join(30)
     assert process.stderr is not None
-    assert (process.returncode, process.stderr.read()) == (130, "error: interrupted\n")
+    assert (process.returncode, process.stderr.read().strip()) == (130, "error: interrupted")
     assert all(json.loads(line)["app"] == "hi" for line in said)
     assert len(set(said)) == len(said)
 
