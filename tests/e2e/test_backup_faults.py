@@ -14,6 +14,7 @@ from e2e.conftest import own_recipe
 from e2e.shelf import CONTENT, FOLDER, back_up, snapshots, title, upload, write
 from e2e.stores import keep, kept_words
 from ronron import lab
+from ronron.backup.restic import size
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("shelf")]
 RESTORING = "/var/lib/ronron/restoring"
@@ -230,6 +231,7 @@ def test_a_damaged_pack_is_found_and_other_snapshots_are_whole(kept: Operator) -
     whole = back_up(kept)
     upload(kept, "damaged.bin", 20 * MEBI)
     damaged = back_up(kept)
+    assert damaged["size"] >= 20 * MEBI
     kept.ronron("backup", "check", "--read", "100%")
     script = (
         "f=$(find $1/data -type f -newer $2/db.dump -printf '%s %p\n' | sort -n | tail -1 "
@@ -257,7 +259,7 @@ def test_a_damaged_pack_is_found_and_other_snapshots_are_whole(kept: Operator) -
     back_up(kept)
     ((kind, text),) = alerts(kept)
     assert kind == "shrunk"
-    assert "the last one 20." in text
+    assert f"the last one {size(damaged['size'])}" in text
     back_up(kept)
     assert alerts(kept) == []
 
