@@ -89,7 +89,7 @@ class Restic:
     def snapshots(self, app: str | None = None) -> tuple[Snapshot, ...]:
         """The site's snapshots, or those of one app, oldest first.
 
-        Without a lock, which nobody's work is in need of: what is listed is read and nothing else.
+        Without a lock: it only reads the list, and may do that while others work.
         """
         tag = ["--tag", tag_of(app)] if app else []
         (listed,) = self._run("snapshots", "--no-lock", "--host", self.site, *tag)

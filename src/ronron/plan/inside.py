@@ -28,7 +28,7 @@ def log_lines(
 
     With `follow`, goes on until the caller stops. Raises OperatorError for an unknown service.
     """
-    names = services_of(session, app, service)
+    names = service_names(session, app, service)
     lines: queue.Queue[str | ServerError | None] = queue.Queue()
 
     def read(name: str) -> None:
@@ -98,7 +98,7 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def services_of(session: Session, app: str, service: str | None) -> list[str]:
+def service_names(session: Session, app: str, service: str | None) -> list[str]:
     """The names of the services of `app` in the swarm, or `service` alone.
 
     Raises OperatorError when it has none, or not this one.

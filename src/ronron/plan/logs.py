@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from ronron.catalog.render import PLATFORM
 from ronron.errors import OperatorError, RonronError
-from ronron.plan.inside import container_of, log_lines, services_of
+from ronron.plan.inside import container_of, log_lines, service_names
 from ronron.plan.session import Session
 from ronron.servers.provision import requests
 from ronron.servers.runner import Runner
@@ -127,7 +127,7 @@ def read(session: Session, wanted: Wanted) -> tuple[str, Iterator[Line]]:
             why = f"the log store does not answer: {error.message}"
         else:
             if wanted.service and not first:
-                services_of(session, wanted.of, wanted.service)
+                service_names(session, wanted.of, wanted.service)
             return "", _and_more(*place, wanted, first) if wanted.follow else iter(first)
     return why, _elsewhere(session, wanted)
 

@@ -64,9 +64,9 @@ def changes(
     place in a swarm that could not be seen, nothing is: it is not known who its members are.
     """
     first = site.manager.name
-    if not swarm.present and (first not in facts or has_place(facts[first])):
-        return
     if not swarm.present:
+        if first not in facts or has_place(facts[first]):
+            return
         yield NodeChange("init", first, "swarm", None, "initialised", "no swarm yet")
     # Managers join before workers, so that a promotion is never needed for a new server.
     for server in sorted(site.servers.values(), key=lambda item: not item.is_manager):
