@@ -1,7 +1,11 @@
 """The SSH runner against a real sshd: what it runs, writes, forwards, and how it fails."""
 
+import contextlib
 import os
+import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +19,7 @@ from ronron.lab import Lab
 from ronron.servers.connections import connections_to
 from ronron.servers.hostkeys import pin
 from ronron.servers.refusals import CannotConnect
-from ronron.servers.ssh import SshRunner
+from ronron.servers.ssh import PAUSES, Reached, SshRunner
 
 PREFIX = "sshtest"
 NAME = f"{PREFIX}-{os.getpid()}"
@@ -131,6 +135,57 @@ def test_another_key_is_refused(cloud: Lab, tmp_path: Path) -> None:
         opened["manager"].run(["true"])
     assert str(key) in str(refused.value)
     assert refused.value.exit_code == 2
+
+
+@pytest.fixture
+def dropping(cloud: Lab) -> Iterator[tuple[Reached, list[int]]]:
+    """A way to the manager that drops as many connections as the list says, and counts them off."""
+    left = [0]
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if left[0]:
+                left[0] -= 1
+                return
+            with socket.create_connection((cloud.server("manager").ip, 22)) as there:
+                back = threading.Thread(target=carry, args=(there, self.request))
+                back.start()
+                carry(self.request, there)
+                back.join()
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as door:
+        threading.Thread(target=door.serve_forever).start()
+        try:
+            port = door.server_address[1]
+            yield replace(cloud.server("manager"), address="127.0.0.1", port=port), left
+        finally:
+            door.shutdown()
+
+
+def test_a_server_that_drops_a_connection_is_asked_again(
+    cloud: Lab, dropping: tuple[Reached, list[int]], tmp_path: Path
+) -> None:
+    server, left = dropping
+    left[0] = 2
+    host_key = cloud.server("manager").host_key
+    assert host_key
+    pin(tmp_path / "known_hosts", "manager", [host_key])
+    with connections_to([server], tmp_path / "known_hosts", key=cloud.ssh_key) as opened:
+        assert opened["manager"].run(["echo", "here"]).text == "here"
+    assert left == [0]
+    left[0] = 100
+    with (
+        connections_to([server], tmp_path / "known_hosts", key=cloud.ssh_key) as opened,
+        pytest.raises(CannotConnect, match=r"no connection to .* closed by remote"),
+    ):
+        opened["manager"].run(["true"])
+    assert left == [100 - 1 - len(PAUSES)]
 
 
 def test_where_nobody_answers_is_said(cloud: Lab, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ _CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 _UNKNOWN = ("host key is known for", "Host key verification failed")
 _DENIED = ("Permission denied", "Too many authentication failures")
 _NO_NAME = ("Could not resolve hostname", "Name or service not known")
+_DROPPED = ("Connection reset by", "Connection closed by")
 _KEY_FILE = ("UNPROTECTED PRIVATE KEY", "invalid format", "no such identity")
 
 
@@ -83,6 +84,11 @@ def explain(attempt: Attempt, stderr: str) -> CannotConnect:
         remedy="is it up, and does its firewall let SSH in?",
         details=lines[:-1],
     )
+
+
+def was_dropped(stderr: str) -> bool:
+    """Whether the server took the connection, and ended it before it said who it is."""
+    return "kex_exchange_identification: " in stderr and any(word in stderr for word in _DROPPED)
 
 
 def _host_key_changed(attempt: Attempt, stderr: str) -> CannotConnect:

@@ -23,7 +23,7 @@ from ronron.errors import RonronError, ServerError
 from ronron.servers import process
 from ronron.servers.bridge import bridge
 from ronron.servers.names import lookup
-from ronron.servers.refusals import Attempt, CannotConnect, explain
+from ronron.servers.refusals import Attempt, CannotConnect, explain, was_dropped
 from ronron.servers.runner import Completed
 
 CONNECT_SECONDS = 10
@@ -31,6 +31,11 @@ SESSIONS = 8
 """How many commands run at once over one connection. OpenSSH's server takes ten (MaxSessions);
 the rest is for streams and shells. One more would connect anew, and of many new connections at
 once the server drops some (MaxStartups)."""
+
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before each further attempt, where a server ended the connection before it said who it
+is. sshd does so with some of them, by chance, while others connect and do not log in
+(MaxStartups in sshd_config(5)); a firewall that refuses does it otherwise."""
 
 IDLE_SECONDS = 600
 """A master whose ronron was killed ends by itself after this long without a command."""
@@ -236,6 +241,17 @@ class SshRunner:
             self._ip = lookup(self.server.address, self.resolver) if self.resolver else ""
         except RonronError as error:
             raise CannotConnect(self.name, error.message, remedy=error.remedy) from error
+        status, stderr = self._start_master()
+        for pause in PAUSES:
+            if not status or not was_dropped(stderr):
+                break
+            time.sleep(pause)
+            status, stderr = self._start_master()
+        if status:
+            raise explain(self._attempt(), stderr)
+
+    def _start_master(self) -> tuple[int, str]:
+        """Connect once; returns ssh's status, 255 also when it takes too long, and its errors."""
         argv = [
             *("ssh", "-M", "-N", "-f", "-o", f"ControlPersist={IDLE_SECONDS}"),
             *("-o", "ClearAllForwardings=yes"),
@@ -263,9 +279,7 @@ class SshRunner:
                     remedy="install the OpenSSH client",
                 ) from error
             errors.seek(0)
-            stderr = errors.read().decode(errors="replace")
-        if status:
-            raise explain(self._attempt(), stderr)
+            return status, errors.read().decode(errors="replace")
 
     def _attempt(self) -> Attempt:
         return Attempt(
