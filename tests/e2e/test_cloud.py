@@ -255,6 +255,30 @@ def _held(operator: Operator) -> bool:
     return subprocess.run(argv).returncode != 0
 
 
+def test_apps_of_a_swarm_that_cannot_be_seen_are_not_new(kept: Operator) -> None:
+    before = version_of(kept, "hi_web")
+    kept.on("manager", "systemctl", "stop", "docker.socket", "docker")
+    out, _ = kept.ronron("plan", "--json", status=1)
+    plan = json.loads(out)
+    (failure,) = plan["failures"].values()
+    assert failure == "manager does not answer for it: apps are not compared"
+    (change,) = plan["changes"]
+    assert change["where"] == "server manager"
+    _, err = kept.ronron("status", status=1)
+    assert "is in a swarm, and its Docker does not answer for it" in err
+    # Here an app that is not seen would be taken for lost, and restored over.
+    _, err = kept.ronron("rebuild", "--yes", status=1)
+    assert "the swarm could not be looked at: manager does not answer for it" in err
+    # What was declared meanwhile waits until the apps can be compared.
+    (kept.folder / "apps" / "late.yml").write_text("recipe: hello\n")
+    _, err = kept.ronron("apply", "--yes")
+    assert "manager answers for its swarm again" in err
+    assert kept.plan() == []
+    assert answers(kept, "late")
+    assert version_of(kept, "hi_web") == before
+    kept.ronron("remove", "late", "--yes")
+
+
 def test_what_is_no_longer_declared_is_removed_by_apply(operator: Operator) -> None:
     operator.deploy("hello", "brief")
     (operator.folder / "apps" / "brief.yml").unlink()

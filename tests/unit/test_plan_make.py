@@ -398,6 +398,19 @@ def test_a_server_that_does_not_answer_hides_no_other(world: World) -> None:
     assert plan.nodes == ()
 
 
+@pytest.mark.parametrize("silent", ["stopped", "unreachable"])
+def test_a_swarm_that_cannot_be_seen_hides_its_apps(world: World, silent: str) -> None:
+    if silent == "unreachable":
+        world.failures["master"] = ServerError("master", "no answer")
+    for items in world.items.values():
+        items.clear()
+    world.app("shop", "recipe: page")
+    plan = world.plan()
+    assert (plan.apps, plan.network, plan.nodes) == ((), (), ())
+    assert plan.failures["the swarm"] == "master does not answer for it: apps are not compared"
+    assert ("master" in plan.failures) is (silent == "unreachable")
+
+
 def test_servers_that_could_not_be_planned_for_are_failures_too() -> None:
     provisioning = ProvisioningPlan(failures=(ServerError("worker-2", "has no Python"),))
     plan = Plan(provisioning, unreachable={"worker-1": "worker-1: no answer"})

@@ -30,6 +30,13 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
     Shows the plan and asks before anything is changed. Run it twice and the second changes
     nothing; one that was interrupted is finished by the next.
     """
+    while _round(loaded, timeout, as_json, yes):
+        output.note(f"{loaded.site.manager.name} answers for its swarm again")
+
+
+def _round(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> bool:
+    """Plan, ask and carry out; returns whether the swarm could not be seen before, so that it is
+    still to be compared."""
     from ronron.cli.changes import show
     from ronron.plan import carry, interrupted
     from ronron.plan.apply import apply as carry_out
@@ -41,7 +48,7 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
     done: Sequence[Done] = ()
     with output.reporter() as report, open_session(loaded, report) as session:
         made, reality = plan(session)
-        if interrupted.apps(reality):
+        if interrupted.apps(reality) and not made.unseen:
             with lock(session.manager, "ronron apply"):
                 back = interrupted.take_back(session)
             output.note(f"interrupted restores, data put back: {', '.join(back)}")
@@ -50,8 +57,8 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
             carry.follow(session, reality)
     show(made, as_json)
     check(made, reality)
-    if made.empty and not loaded.site.playbooks:
-        return
+    if made.empty and not (made.unseen or loaded.site.playbooks):
+        return False
     if not made.empty:
         output.confirm(f"Apply this to {loaded.site.name}?", yes)
     with (
@@ -59,10 +66,10 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
         open_session(loaded, report) as session,
         lock(session.manager, "ronron apply"),
     ):
-        if not made.empty:
+        if not made.empty or made.unseen:
             made, reality = _planned_again(session, made, yes)
             done = carry_out(session, made, reality, seconds=timeout)
-        if loaded.site.playbooks:
+        if loaded.site.playbooks and not made.unseen:
             from ronron.servers import playbooks
 
             playbooks.run_playbooks(loaded, report)
@@ -73,6 +80,7 @@ def apply(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> None:
         for old in item.kept:
             output.note(f"{item.app}: the old copy of its data is kept on {old.server}: {old.path}")
     output.note(f"applied in {time.monotonic() - began:.1f} s")
+    return bool(made.unseen)
 
 
 def _planned_again(session: Session, shown: Plan, yes: bool) -> tuple[Plan, Reality]:

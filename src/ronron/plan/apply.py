@@ -121,7 +121,10 @@ def check(plan: Plan, reality: Reality) -> None:
 
 
 def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
-    """Provision the servers, and bring the swarm and its network to what is declared."""
+    """Provision the servers, and bring the swarm and its network to what is declared.
+
+    A swarm that could not be seen is afterwards: what is to be done in it takes another plan.
+    """
     site, report = session.loaded.site, session.report
     check(plan, reality)
     if plan.provisioning.changes:
@@ -141,14 +144,14 @@ def servers(session: Session, plan: Plan, reality: Reality) -> Reality:
         _raise(defending.carry_out(session, reality))
     if plan.provisioning.changes or plan.storage:
         gluster.bring(session, reality)
-    if plan.provisioning.changes or plan.nodes or plan.storage:
+    if plan.provisioning.changes or plan.nodes or plan.storage or plan.unseen:
         reality = members(session)
     if site.docker.autolock:
         unlocking.keep(session)
     if fences := list(fencing.changes(reality)):
         with engine_of(session.manager) as engine:
             fencing.carry_out(session, engine, fences)
-    if plan.network or not reality.swarm.networks.get(PROXY_NETWORK):
+    if not reality.swarm.networks.get(PROXY_NETWORK):
         options = plan_options(session, reality)
         with step(report, f"network {PROXY_NETWORK}"), engine_of(session.manager) as engine:
             stacks.create_proxy_network(engine, site.network.subnet, options)

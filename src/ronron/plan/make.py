@@ -76,17 +76,23 @@ def make(
     if chosen is None:
         apps = [*_removed(loaded, reality.swarm), *apps]
     whole = chosen is None
+    unseen = ""
+    if nodes.is_unseen(loaded.site, reality.swarm, reality.facts):
+        # What cannot be seen is not new.
+        unseen = f"{loaded.site.manager.name} does not answer for it: apps are not compared"
+        apps, notes = [], []
     return Plan(
         provisioning=provisioning,
         defence=tuple(defending.changes(loaded, reality)) if whole else (),
         nodes=tuple(nodes.changes(loaded.site, reality.swarm, reality.facts)) if whole else (),
         storage=gluster.changes_of(loaded.site, reality) if whole else (),
-        network=tuple(_network(loaded.site, reality)) if whole else (),
+        network=tuple(_network(loaded.site, reality)) if whole and not unseen else (),
         apps=tuple(apps),
         carry=tuple(carry.changes(loaded, reality)) if whole else (),
         fences=tuple(fencing.changes(reality)) if whole else (),
         unreachable={name: str(error) for name, error in reality.failures.items()},
         notes=tuple(notes),
+        unseen=unseen,
     )
 
 

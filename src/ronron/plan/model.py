@@ -107,7 +107,8 @@ class Fence:
 class Plan:
     """Everything that would change, in the order in which it is carried out.
 
-    `unreachable` maps servers that could not be looked at to the reason.
+    `unreachable` maps servers that could not be looked at to the reason. Where the swarm could not
+    be seen, `unseen` says why, and the plan has servers alone.
     """
 
     provisioning: ProvisioningPlan
@@ -121,6 +122,7 @@ class Plan:
     unreachable: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What is declared and cannot be done, though nothing else waits for it."""
+    unseen: str = ""
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -144,8 +146,10 @@ class Plan:
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """The servers that could not be looked at, or not be planned for, with the reason."""
-        return {e.server: str(e) for e in self.provisioning.failures} | dict(self.unreachable)
+        """The servers that could not be looked at, or not be planned for, and the swarm likewise,
+        with the reason."""
+        servers = {e.server: str(e) for e in self.provisioning.failures} | dict(self.unreachable)
+        return servers | ({"the swarm": self.unseen} if self.unseen else {})
 
     @property
     def empty(self) -> bool:

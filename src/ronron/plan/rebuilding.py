@@ -92,6 +92,11 @@ def rebuild(session: Session, *, seconds: float) -> Report:
     with lock(session.manager, "ronron rebuild"):
         made, reality = plan(session)
         apply.check(made, reality)
+        if made.unseen:  # Apps that are there would be taken for lost.
+            raise RonronError(
+                f"the swarm could not be looked at: {made.unseen}",
+                remedy="run ronron apply, which starts its Docker, and then ronron rebuild",
+            )
         own = tuple(change for change in made.apps if change.app in PLATFORM)
         bare = replace(made, apps=own, carry=())
         # Before anything changes: whatever fails after this, and whoever deploys the apps then,

@@ -16,7 +16,7 @@ from ronron.backup.alerts import Alert
 from ronron.backup.drilled import Drilled
 from ronron.backup.state import Watched, parse, utcnow
 from ronron.catalog.render import PLATFORM
-from ronron.errors import RonronError
+from ronron.errors import RonronError, ServerError
 from ronron.plan import (
     fencing,
     figures,
@@ -30,7 +30,7 @@ from ronron.plan.apply import proxy_address
 from ronron.plan.keeping import Copy
 from ronron.plan.observe import Reality, observe
 from ronron.plan.session import Session
-from ronron.swarm import converge, deployed, probe, spec
+from ronron.swarm import converge, deployed, nodes, probe, spec
 from ronron.swarm.deployed import Held
 from ronron.swarm.engines import engine_of
 from ronron.swarm.state import SwarmState
@@ -115,6 +115,12 @@ def status(session: Session) -> SiteStatus:
     manager = session.loaded.site.manager.name
     if manager in reality.failures:
         raise reality.failures[manager]
+    if nodes.is_unseen(session.loaded.site, reality.swarm, reality.facts):
+        raise ServerError(
+            manager,
+            "is in a swarm, and its Docker does not answer for it",
+            remedy="ronron apply starts it",
+        )
     servers = []
     for server in session.loaded.site.servers.values():
         node = reality.swarm.node(server.name)

@@ -60,13 +60,13 @@ def changes(
 ) -> Iterator[NodeChange]:
     """What must change for the swarm to have the declared members; pure.
 
-    `facts` has the servers that answered; the others are left alone. Where the first manager has a
-    place in a swarm that could not be seen, nothing is: it is not known who its members are.
+    `facts` has the servers that answered; the others are left alone. So are all where the swarm
+    `is_unseen`: it is not known who its members are.
     """
     first = site.manager.name
+    if is_unseen(site, swarm, facts):
+        return
     if not swarm.present:
-        if first not in facts or has_place(facts[first]):
-            return
         yield NodeChange("init", first, "swarm", None, "initialised", "no swarm yet")
     # Managers join before workers, so that a promotion is never needed for a new server.
     for server in sorted(site.servers.values(), key=lambda item: not item.is_manager):
@@ -79,6 +79,13 @@ def changes(
         if node.name not in site.servers:
             why = "no longer declared in ronron.yml"
             yield NodeChange("remove", node.name, "node", node.role, None, why)
+
+
+def is_unseen(site: Site, swarm: state.SwarmState, facts: Mapping[str, ServerFacts]) -> bool:
+    """Whether there may be a swarm that could not be seen: the first manager did not answer, or has
+    a place in one and does not manage it now."""
+    first = site.manager.name
+    return not swarm.present and (first not in facts or has_place(facts[first]))
 
 
 def has_place(facts: ServerFacts) -> bool:
