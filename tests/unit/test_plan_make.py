@@ -402,10 +402,9 @@ def test_a_server_that_does_not_answer_hides_no_other(world: World) -> None:
 def test_a_swarm_that_cannot_be_seen_hides_its_apps(world: World, silent: str) -> None:
     if silent == "unreachable":
         world.failures["master"] = ServerError("master", "no answer")
-    for items in world.items.values():
-        items.clear()
-    world.app("shop", "recipe: page")
-    plan = world.plan()
+    loaded = world.loaded
+    reality = dataclasses.replace(world.reality(), swarm=state.SwarmState())
+    plan = make(loaded, reality, ProvisioningPlan(), Catalog(loaded.recipes), world.vault)
     assert (plan.apps, plan.network, plan.nodes) == ((), (), ())
     assert plan.failures["the swarm"] == "master does not answer for it: apps are not compared"
     assert ("master" in plan.failures) is (silent == "unreachable")
