@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 from ronron.servers.carry.manager import STATE
@@ -88,12 +87,9 @@ def record(manager: Runner, done: Iterable[Drilled], known: Iterable[str]) -> No
     """Put `done` in the place of the apps' last drills; forget apps that are not `known`."""
     found = {**read(manager), **{one.app: one for one in done}}
     kept = {app: one.plain() for app, one in sorted(found.items()) if app in set(known)}
-    folder = str(PurePosixPath(METRICS).parent)
-    manager.run(["install", "-d", "-m", "0700", STATE])
-    manager.run(["install", "-d", "-m", "0755", folder])
-    manager.put(PATH, json.dumps(kept, indent=1).encode(), mode=0o600)
+    manager.put(PATH, json.dumps(kept, indent=1).encode(), mode=0o600, folder=0o700)
     told = [one for app, one in sorted(found.items()) if app in kept]
-    manager.put(METRICS, metrics(told).encode(), mode=0o644)
+    manager.put(METRICS, metrics(told).encode(), folder=0o755)
 
 
 def metrics(drills: Sequence[Drilled]) -> str:

@@ -41,9 +41,8 @@ class Journal:
 
 def write(manager: Runner, journal: Journal) -> None:
     """Keep a journal, on the disk."""
-    manager.run(["install", "-d", "-m", "0700", FOLDER])
     path = f"{FOLDER}/{journal.app}.json"
-    manager.put(path, json.dumps(asdict(journal)).encode(), mode=0o600)
+    manager.put(path, json.dumps(asdict(journal)).encode(), mode=0o600, folder=0o700)
     manager.run(["sync", path, FOLDER])
 
 

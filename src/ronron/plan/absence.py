@@ -57,8 +57,7 @@ def keep(manager: Runner, engine: DockerClient, server: str, since: datetime) ->
         ids = {node.id for node in down}
         kept = {key: text for key, text in read(manager).items() if key.partition(" ")[0] in ids}
         kept |= {_key(node): since.isoformat() for node in down if node.name == server}
-        manager.run(["install", "-d", "-m", "0700", STATE])
-        manager.put(PATH, json.dumps(kept).encode(), mode=0o600)
+        manager.put(PATH, json.dumps(kept).encode(), mode=0o600, folder=0o700)
 
 
 def _key(node: Node) -> str:

@@ -124,9 +124,8 @@ def _heal(name: str, runner: Runner, by: Runner, storage: Storage) -> None:
     if storage.seen[name].id != facts.bricks[name]:
         runner.run(["systemctl", "stop", "glusterd"])
         runner.run(["python3", "-c", _BECOME, f"{STATE}/glusterd.info", facts.bricks[name]])
-        runner.run(["install", "-d", f"{STATE}/peers"])
         for path, text in gluster.peer_files(name, facts.bricks).items():
-            runner.put(path, text.encode(), mode=0o600)
+            runner.put(path, text.encode(), mode=0o600, folder=0o755)
         # Its unit forbids a sixth start within an hour.
         runner.run(["systemctl", "reset-failed", "glusterd"], check=False)
         runner.run(["systemctl", "start", "glusterd"])

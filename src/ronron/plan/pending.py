@@ -44,7 +44,6 @@ def done(manager: Runner, name: str) -> None:
 
 def _write(manager: Runner, names: Collection[str]) -> None:
     if names:
-        manager.run(["install", "-d", "-m", "0700", STATE])
-        manager.put(PENDING, json.dumps(sorted(names)).encode(), mode=0o600)
+        manager.put(PENDING, json.dumps(sorted(names)).encode(), mode=0o600, folder=0o700)
     else:
         manager.run(["rm", "-f", PENDING])

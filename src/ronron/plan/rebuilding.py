@@ -148,8 +148,8 @@ def rebuild(session: Session, *, seconds: float) -> Report:
             carrying,
         )
         told = {"at": at.isoformat(timespec="seconds"), **report.plain()}
-        session.manager.run(["install", "-d", "-m", "0700", STATE])
-        session.manager.put(REPORT, json.dumps(told, indent=1).encode(), mode=0o600)
+        content = json.dumps(told, indent=1).encode()
+        session.manager.put(REPORT, content, mode=0o600, folder=0o700)
     return report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from statistics import median_low
@@ -31,11 +32,11 @@ def read(manager: Runner) -> State:
 
 def write(manager: Runner, state: State) -> None:
     """Keep the state on the manager, and the metrics beside it, which others may read."""
-    folder = os.path.dirname(metrics.PATH)  # noqa: PTH120 - a path on the server
-    script = 'install -d -m 0700 "$1" && install -d -m 0755 "$2"'
-    manager.run(["sh", "-c", script, "sh", states.FOLDER, folder])
-    manager.put(PATH, state.model_dump_json(indent=1).encode() + b"\n", mode=0o600)
-    manager.put(metrics.PATH, metrics.text(state, utcnow()).encode(), mode=0o644)
+    content, told = state.model_dump_json(indent=1) + "\n", metrics.text(state, utcnow())
+    with ThreadPoolExecutor(1) as beside:
+        writing = beside.submit(manager.put, metrics.PATH, told.encode(), folder=0o755)
+        manager.put(PATH, content.encode(), mode=0o600, folder=0o700)
+        writing.result()
 
 
 def rules(session: Session, names: Iterable[str]) -> dict[str, Rule]:

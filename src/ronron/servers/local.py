@@ -43,9 +43,13 @@ class LocalRunner:
         pipe = subprocess.PIPE
         return subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o644, folder: int | None = None
+    ) -> None:
         """See `Runner.put`."""
         target = Path(path)
+        if folder is not None:
+            self.run(["install", "-d", "-m", f"{folder:o}", "--", str(target.parent)])
         try:
             handle, temporary = tempfile.mkstemp(prefix=target.name + ".", dir=target.parent)
         except OSError as error:

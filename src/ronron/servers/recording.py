@@ -80,7 +80,9 @@ class RecordingRunner:
         """Refused: there is nothing behind a recording."""
         raise ServerError(self.name, f"a recording cannot start {argv[0]}")
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o644, folder: int | None = None
+    ) -> None:
         """Keep the file in `files`."""
         self.calls.append(Call("put", (path,), content))
         self.files[path] = (content, mode)

@@ -56,8 +56,13 @@ class Runner(Protocol):
         """Start `argv` with its three standard streams as pipes; it ends when they are closed."""
         ...
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
-        """Write a file whole, or not at all, with `mode`; its folder must exist."""
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o644, folder: int | None = None
+    ) -> None:
+        """Write a file whole, or not at all, with `mode`.
+
+        With `folder` its folder is made first, with that mode; otherwise it must exist.
+        """
         ...
 
     def interactive(self, argv: Sequence[str]) -> int:

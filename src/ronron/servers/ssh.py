@@ -42,6 +42,7 @@ IDLE_SECONDS = 600
 
 WRITE_WHOLE = """\
 set -e
+[ -z "$4" ] || install -d -m "$4" -- "${1%/*}"
 new=$(mktemp -- "$1.XXXXXX")
 trap 'rm -f -- "$new"' EXIT
 cat > "$new"
@@ -50,7 +51,7 @@ chmod -- "$2" "$new"
 mv -fT -- "$new" "$1"
 """
 """Writes standard input to file $1 with mode $2 if it is $3 bytes long (a lost connection looks
-like an end of file)."""
+like an end of file), in a folder of mode $4 where there is one."""
 
 
 class Reached(Protocol):
@@ -184,9 +185,12 @@ class SshRunner:
         words = [*self.ssh("-T"), self.remote(argv)]
         return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe)
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o644, folder: int | None = None
+    ) -> None:
         """See `Runner.put`: through a temporary file beside it, renamed once it is whole."""
-        words = ("sh", "-c", WRITE_WHOLE, "sh", path, f"{mode:o}", str(len(content)))
+        above = "" if folder is None else f"{folder:o}"
+        words = ("sh", "-c", WRITE_WHOLE, "sh", path, f"{mode:o}", str(len(content)), above)
         done = self.run(words, stdin=content, check=False)
         if done.status:
             raise ServerError(
