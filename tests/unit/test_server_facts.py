@@ -23,6 +23,24 @@ def test_an_interface_that_is_not_there_is_the_operators_mistake() -> None:
         facts.read(LocalRunner(), "eth77")
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        "exit 1",
+        # What version 26 does.
+        """echo '{"NodeID":"","NodeAddr":"","LocalNodeState":"","ControlAvailable":false}'""",
+    ],
+)
+def test_a_docker_that_is_stopped_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    answering = tmp_path / "docker"
+    answering.write_text(f"#!/bin/sh\n{client}\n")
+    answering.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert facts.read(LocalRunner()).swarm_state == "absent"
+
+
 def test_a_docker_that_does_not_answer_is_not_taken_for_one_without_a_swarm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,7 +245,8 @@ def parse(answer: Mapping[str, object]) -> ServerFacts:
     """Build the facts from what the script printed."""
     swarm = answer["swarm"]
     folders = answer["folders"]
-    if not isinstance(swarm, dict):
+    # Where no engine answers, Docker's client may fail, or tell of a swarm without a state.
+    if not isinstance(swarm, dict) or not swarm.get("LocalNodeState"):
         swarm = {"LocalNodeState": "absent"}
     assert isinstance(folders, list)  # noqa: S101 - our own script wrote it
     return ServerFacts(
