@@ -24,11 +24,12 @@ from ronron.servers.runner import Runner
 FOLDER = "@FOLDER@"
 """In an argument or a variable: the folder in which the files are."""
 
-# SIGINT lets restic remove its lock.
+# SIGINT lets restic remove its lock. Python's tempfile would take longer to import than all else.
 _PROGRAM = """
-import json, os, shutil, signal, subprocess, sys, tempfile, threading
+import json, os, shutil, signal, subprocess, sys, threading
 order = json.loads(sys.stdin.buffer.readline())
-folder = tempfile.mkdtemp(prefix="ronron-", dir="/run")
+folder = "/run/ronron-" + os.urandom(8).hex()
+os.mkdir(folder, 0o700)
 def end(*_):
     raise SystemExit(130)
 signal.signal(signal.SIGTERM, end)

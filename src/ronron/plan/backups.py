@@ -19,7 +19,7 @@ from ronron.backup.app import Backed, Protected, Sent
 from ronron.backup.repository import PASSWORD, VAULT_NAME, Repository, repository_of
 from ronron.backup.restic import TOLERANCE, Restic, Snapshot
 from ronron.backup.restore import tidy
-from ronron.backup.state import Checked, utcnow
+from ronron.backup.state import Checked, State, utcnow
 from ronron.catalog.render import Stack, Volume
 from ronron.engine import client
 from ronron.errors import OperatorError, RonronError
@@ -174,10 +174,13 @@ def _back_up(
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
             sent = list(threads.map(one, chosen))
     except RonronError as error:
-        _keep(session, since, began, [Failed(name, error) for name in chosen], None, looking)
+        seen = beside.submit(watching.read, session.manager)
+        failed = [Failed(name, error) for name in chosen]
+        _keep(session, since, began, failed, None, looking, seen)
         raise
+    seen = beside.submit(watching.read, session.manager)
     listed, results = _seen(repo, sent)
-    _keep(session, since, began, results, listed, looking)
+    _keep(session, since, began, results, listed, looking, seen)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
 
@@ -223,14 +226,17 @@ def _keep(
     results: Sequence[Backed | Failed],
     snapshots: Sequence[Snapshot] | None,
     looking: Future[tuple[Mapping[str, float], Mapping[str, Rule]]],
+    seen: Future[State],
 ) -> None:
     """Keep on the manager what was tried, the `snapshots` that were listed after it, and what
-    `_look` has seen.
+    `_look` has seen, beside what was `seen` before.
 
     That it cannot be kept is told; it changes nothing of what was done.
     """
     try:
-        _write(session, since, began, results, snapshots, *looking.result())
+        skew, rules = looking.result()
+        before = seen.result().model_copy(update={"skew": skew})
+        _write(session, since, began, results, snapshots, before, rules)
     except RonronError as error:
         told = Event("keep what was seen", session.manager.name, detail=str(error))
         session.report(told)
@@ -242,10 +248,9 @@ def _write(
     began: datetime,
     results: Sequence[Backed | Failed],
     snapshots: Sequence[Snapshot] | None,
-    skew: Mapping[str, float],
+    seen: State,
     rules: Mapping[str, Rule],
 ) -> None:
-    seen = watching.read(session.manager).model_copy(update={"skew": skew})
     if snapshots is not None:
         seen = states.listed(seen, snapshots, utcnow())
     for result in results:
