@@ -120,7 +120,10 @@ def main() -> NoReturn:
     # Most of what is made while modules load stays: looking it through for garbage takes a tenth
     # of the time.
     gc.set_threshold(100_000, 20, 20)
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    # Python would look all of it through at its end, which takes it longer than some commands.
+    gc.freeze()
+    sys.exit(status)
 
 
 def run(args: Sequence[str]) -> int:
