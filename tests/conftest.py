@@ -16,7 +16,7 @@ PARTS = {
     "cloud": ("catalog_services", "catalog_sites", "cloud", "cloud_apps", "cloud_servers",
               "secrets"),
     "data": ("access", "backup_faults", "backups", "carried", "drills", "mysql", "placement"),
-    "watched": ("audited", "defended", "logs", "monitoring"),
+    "watched": ("audited", "banned", "defended", "logs", "monitoring"),
 }  # fmt: skip
 """The modules on the session's lab: those whose tests ask for the fixture `bare`."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from e2e.cloud import REPOSITORY, Operator, configure
+from e2e.outside import Stranger, a_stranger, an_open_app
 from ronron import lab
 from ronron.lab.site import write_site
 
@@ -87,3 +88,17 @@ def stores(kept: Operator) -> str:
     """The name of an app with a SQLite file and a Redis."""
     kept.ronron("deploy", own_recipe(kept, "stores"), "stores", "--yes", "--timeout", "500")
     return "stores"
+
+
+@pytest.fixture
+def stranger(operator: Operator) -> Iterator[Stranger]:
+    """Somebody with an SSH client, whom no server knows."""
+    with a_stranger(operator) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def opened(operator: Operator) -> Iterator[Operator]:
+    """An operator with an app that publishes a port, declares none, and asks for a password."""
+    with an_open_app(operator):
+        yield operator
