@@ -93,6 +93,14 @@ def test_files_are_written_whole_or_not_at_all(runner: SshRunner) -> None:
     assert left == ""
 
 
+def test_a_folder_is_made_with_its_file(runner: SshRunner) -> None:
+    for _ in range(2):
+        runner.put("/srv/new/file", b"x", mode=0o600, folder=0o710)
+    assert runner.run(["stat", "-c", "%a", "/srv/new", "/srv/new/file"]).text == "710\n600"
+    with pytest.raises(ServerError, match="/srv/none/file was not written"):
+        runner.put("/srv/none/file", b"x")
+
+
 def test_more_commands_at_once_than_one_connection_takes(runner: SshRunner) -> None:
     with ThreadPoolExecutor(25) as threads:
         done = threads.map(lambda i: runner.run(["sh", "-c", f"sleep 0.2; echo {i}"]), range(25))

@@ -42,6 +42,8 @@ def test_local_files_are_written_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ServerError, match="No such file"):
         runner.put(str(tmp_path / "nowhere" / "file"), b"")
+    runner.put(str(tmp_path / "new" / "file"), b"", folder=0o710)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o710
 
 
 def test_streaming_ends_the_process_with_the_iterator() -> None:
