@@ -21,7 +21,7 @@ from itertools import count
 from laboratory import SERVERS, Laboratory
 from measure import Result, alternate, ratio, say, timed
 
-from ronron.catalog.render import Stack
+from ronron.catalog.stack import Stack
 from ronron.events import ignore
 from ronron.plan.apply import proxy_address
 from ronron.plan.make import rendered

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from ronron.catalog.recipe import Catalog
-from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.plan import platform
 from ronron.plan.make import recipe_of, rendered
 from ronron.servers.names import is_address

@@ -10,7 +10,7 @@ from __future__ import annotations
 from laboratory import SERVERS, Laboratory, laboratory
 from measure import Result, say
 
-from ronron.catalog.render import REGISTRY
+from ronron.catalog.stack import REGISTRY
 from ronron.engine.client import connect
 
 COLD, WARM = 900.0, 180.0

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ronron.catalog.render import Stack
+from ronron.catalog.stack import Stack
 from ronron.servers.recording import RecordingRunner
 from ronron.swarm.record import Record
 from ronron.swarm.state import STACK_LABEL

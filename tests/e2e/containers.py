@@ -14,7 +14,8 @@ from docker.types import Mount
 
 from e2e.cloud import eventually
 from ronron.catalog.recipe import find
-from ronron.catalog.render import Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack
 from ronron.engine.build import build
 from ronron.servers.local import LocalRunner
 from ronron.site.models import App, Site

@@ -17,7 +17,7 @@ from docker import DockerClient
 from e2e.cloud import eventually
 from e2e.containers import Box, address, execute, healthy, stack, stopped
 from ronron.catalog.recipe import find
-from ronron.catalog.render import REGISTRY
+from ronron.catalog.stack import REGISTRY
 from ronron.engine.build import build, ensure_base, image_id, registry_has
 from ronron.engine.client import connect
 from ronron.errors import OperatorError, RonronError

@@ -18,7 +18,7 @@ import pytest
 from e2e.cloud import REPOSITORY, Operator, ask, configure, eventually
 from ronron import lab
 from ronron.catalog.recipe import builtin_folder
-from ronron.catalog.render import VOLUMES
+from ronron.catalog.stack import VOLUMES
 from ronron.lab.site import write_site
 from ronron.servers import gluster
 from ronron.servers.gluster import BRICK, SHARED, STATE, UNIT

@@ -26,11 +26,12 @@ from ronron.backup.restic import TOLERANCE, NoRepository, Restic, Snapshot, choo
 from ronron.backup.restore import Choice, Target, restore
 from ronron.backup.state import State
 from ronron.catalog.recipe import find
-from ronron.catalog.render import Volume
+from ronron.catalog.stack import Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import ignore
 from ronron.plan import watching
-from ronron.plan.backups import Failed, _gone, _seen
+from ronron.plan.backups import Failed, _seen
+from ronron.plan.repository import _gone
 from ronron.servers.local import LocalRunner
 from ronron.servers.recording import RecordingRunner
 from ronron.site.backup import Keep

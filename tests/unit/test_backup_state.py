@@ -14,7 +14,7 @@ from ronron.backup import state as states
 from ronron.backup.alerts import alerts
 from ronron.backup.restic import Snapshot
 from ronron.backup.state import Checked, State
-from ronron.catalog.render import VOLUMES
+from ronron.catalog.stack import VOLUMES
 from ronron.cli.backup import _rows, _snapshot
 from ronron.errors import OperatorError
 from ronron.plan.watching import compared

@@ -15,7 +15,8 @@ import pytest
 
 from ronron.catalog.lint import lint
 from ronron.catalog.recipe import Recipe, builtin_folder, find, names
-from ronron.catalog.render import PLATFORM, VOLUMES, Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import PLATFORM, VOLUMES, Stack
 from ronron.site.models import App, Site
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from ronron.backup.drilled import METRICS, PATH, Drilled, parse, read, record
 from ronron.backup.restic import Snapshot
 from ronron.catalog.checks import Check
 from ronron.catalog.recipe import Catalog, Recipe, find, names
-from ronron.catalog.render import Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack
 from ronron.cli.app import _drill
 from ronron.errors import RonronError
 from ronron.events import ignore

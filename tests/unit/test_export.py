@@ -20,7 +20,8 @@ from ronron.backup.repository import Repository
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog import portable
 from ronron.catalog.recipe import find, names
-from ronron.catalog.render import Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.exporting import compression, packed, whole
 from ronron.servers.local import LocalRunner

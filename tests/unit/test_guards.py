@@ -10,7 +10,8 @@ import pytest
 
 from ronron.catalog import access, guards
 from ronron.catalog.recipe import Catalog, Recipe, builtin_folder, find, load, names
-from ronron.catalog.render import Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack
 from ronron.catalog.stackfile import read_stack
 from ronron.errors import Problem, SiteError
 from ronron.plan.make import _same_encryption, rendered

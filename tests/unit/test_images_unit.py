@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ronron.catalog.render import Image
+from ronron.catalog.stack import Image
 from ronron.errors import RonronError
 from ronron.events import Event, State
 from ronron.swarm import images

@@ -9,7 +9,8 @@ import pytest
 
 from ronron.catalog import lint, mail
 from ronron.catalog.recipe import Recipe, find, load
-from ronron.catalog.render import Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack
 from ronron.errors import OperatorError, SiteError
 from ronron.plan.make import SITE, rendered, with_mail
 from ronron.site.load import load_site

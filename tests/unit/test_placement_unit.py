@@ -16,7 +16,7 @@ import pytest
 
 from ronron.backup.app import Protected
 from ronron.catalog.recipe import load
-from ronron.catalog.render import Stack, Volume
+from ronron.catalog.stack import Stack, Volume
 from ronron.errors import RonronError, ServerError, SiteError
 from ronron.events import ignore
 from ronron.plan import absence, failover, fencing, keeping, moved, relocating

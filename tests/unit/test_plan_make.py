@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ronron.catalog.recipe import Catalog
-from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.errors import OperatorError, ServerError, SiteError
 from ronron.plan import platform
 from ronron.plan.make import make, recipe_of, rendered

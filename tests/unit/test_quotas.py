@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ronron.catalog.recipe import Catalog
-from ronron.catalog.render import SHARED, Stack, Volume, parameters
+from ronron.catalog.render import parameters
+from ronron.catalog.stack import SHARED, Stack, Volume
 from ronron.errors import OperatorError, SiteError
 from ronron.plan import limiting
 from ronron.plan.observe import Reality

@@ -94,6 +94,7 @@ def session(manager: LocalRunner, monkeypatch: pytest.MonkeyPatch) -> Any:
     for module in (backups, rebuilding, restoring):
         monkeypatch.setattr(module, "lock", lambda *_, **__: nullcontext())
         monkeypatch.setattr(module, "hidden", lambda session, name, error: error)
+    monkeypatch.setattr(backups, "locked", lambda *_: nullcontext())
     for module in (backups, restoring):
         monkeypatch.setattr(module, "engine_of", lambda _: nullcontext())
     apps = {name: SimpleNamespace(priority=50) for name in ("blog", "shop", "wiki")}

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from ronron.catalog.interpolate import escape
 from ronron.catalog.recipe import Catalog, builtin_folder, load, names
-from ronron.catalog.render import PLATFORM, Stack, render
+from ronron.catalog.render import render
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.errors import SiteError
 from ronron.plan.make import recipe_of, rendered
 from ronron.site.load import load_site

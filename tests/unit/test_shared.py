@@ -11,7 +11,8 @@ import pytest
 from ronron.backup.app import Protected
 from ronron.backup.restore import kept
 from ronron.catalog.recipe import builtin_folder, load
-from ronron.catalog.render import SHARED, Stack, Volume, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import SHARED, Stack, Volume
 from ronron.errors import OperatorError, RonronError, SiteError
 from ronron.events import ignore
 from ronron.plan import moved

@@ -13,7 +13,8 @@ import pytest
 from ronron.backup import owners
 from ronron.backup.restic import Snapshot
 from ronron.catalog.recipe import Recipe, find
-from ronron.catalog.render import Stack, Volume, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import Stack, Volume
 from ronron.errors import OperatorError
 from ronron.events import ignore
 from ronron.plan import extending, remapping

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ronron.catalog.render import Volume
+from ronron.catalog.stack import Volume
 from ronron.errors import RonronError
 from ronron.events import ignore
 from ronron.servers.copying.aside import aside, remove_aside_command, remove_command, stamp

@@ -13,7 +13,7 @@ import pytest
 
 from ronron.audit import scan
 from ronron.catalog.recipe import builtin_folder
-from ronron.catalog.render import PLATFORM, SHARED, VOLUMES
+from ronron.catalog.stack import PLATFORM, SHARED, VOLUMES
 from ronron.servers.defend import kernel
 from ronron.site.create import init_site
 from ronron.site.userns import data_folder

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ronron.catalog.recipe import load
-from ronron.catalog.render import VOLUMES, Volume, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import VOLUMES, Volume
 from ronron.errors import OperatorError
 from ronron.events import ignore
 from ronron.plan.apply import members

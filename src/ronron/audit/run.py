@@ -14,7 +14,8 @@ from ronron.audit.names import addresses
 from ronron.catalog import guards
 from ronron.catalog.plain.rules import RuleError, parse
 from ronron.catalog.recipe import Recipe
-from ronron.catalog.render import PLATFORM, domain_of
+from ronron.catalog.render import domain_of
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import RonronError, ServerError
 from ronron.events import step
 from ronron.plan import platform

@@ -16,7 +16,7 @@ from ronron.backup import dump
 from ronron.backup.dump import Dump, Place
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog.recipe import Database, Recipe
-from ronron.catalog.render import VOLUMES, Volume
+from ronron.catalog.stack import VOLUMES, Volume
 from ronron.engine.build import registry_digest
 from ronron.errors import RonronError
 from ronron.events import Report, step

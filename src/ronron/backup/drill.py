@@ -17,8 +17,8 @@ from ronron.backup.app import Protected, place_of
 from ronron.backup.restic import Restic, Snapshot, size
 from ronron.backup.restore import Choice, databases_of, held_in, require_room
 from ronron.catalog.checks import Check, checks_of
-from ronron.catalog.render import VOLUMES, Stack
 from ronron.catalog.routing import WEB_SERVICE
+from ronron.catalog.stack import VOLUMES, Stack
 from ronron.errors import RonronError, ServerError
 from ronron.events import Event, Report, step
 from ronron.servers.runner import Runner

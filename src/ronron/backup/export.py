@@ -21,7 +21,7 @@ from ronron.backup.app import BACKUPS
 from ronron.backup.restic import Restic, Snapshot
 from ronron.catalog import portable
 from ronron.catalog.recipe import Recipe
-from ronron.catalog.render import ROOTS
+from ronron.catalog.stack import ROOTS
 from ronron.errors import RonronError
 from ronron.site.userns import IDS
 

@@ -26,7 +26,7 @@ from ronron.backup.app import BACKUPS, Protected, place_of
 from ronron.backup.dump import Place
 from ronron.backup.journal import Journal, Swap
 from ronron.backup.restic import Restic, Snapshot, size
-from ronron.catalog.render import ROOTS, Volume
+from ronron.catalog.stack import ROOTS, Volume
 from ronron.errors import OperatorError, RonronError, ServerError
 from ronron.events import Report, step
 from ronron.servers.copying.copy import free

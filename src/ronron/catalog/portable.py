@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ronron.catalog.render import REGISTRY
 from ronron.catalog.routing import PROXY_NETWORK
+from ronron.catalog.stack import REGISTRY
 
 PORT = 8080
 """On the computer that starts it: where the app answers, for that computer alone."""

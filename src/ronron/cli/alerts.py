@@ -83,7 +83,7 @@ def silence(
     """
     import getpass
 
-    from ronron.catalog.render import PLATFORM
+    from ronron.catalog.stack import PLATFORM
     from ronron.plan import monitoring
 
     matchers = {"app": app, "server": server, "alertname": name}

@@ -285,7 +285,7 @@ def _app_session(loaded: LoadedSite, name: str, *, progress: bool = True) -> Ite
 
     Without `progress` where the terminal is the app's: what is shown live would be drawn over it.
     """
-    from ronron.catalog.render import PLATFORM
+    from ronron.catalog.stack import PLATFORM
     from ronron.plan.session import open_session
 
     if name not in PLATFORM:

@@ -118,7 +118,7 @@ def init(loaded: LoadedSite) -> None:
     What it takes to log in is set first, with ronron secrets set backup NAME: s3_key and s3_secret,
     rest_user and rest_password, sftp_key (a private key), or rclone_config.
     """
-    from ronron.plan import backups as domain
+    from ronron.plan import repository as domain
     from ronron.plan.session import open_session
     from ronron.site.backup import EXPOSED
 
@@ -146,7 +146,7 @@ def check(loaded: LoadedSite, subset: str) -> None:
 
     The manager does so once a week by itself, with the part that backup.check_reads says.
     """
-    from ronron.plan import backups as domain
+    from ronron.plan import repository as domain
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
@@ -165,7 +165,7 @@ def forget(loaded: LoadedSite, snapshots: tuple[str, ...], yes: bool) -> None:
     The manager does so once a week by itself, unless the repository is append-only. With SNAPSHOTS,
     forget these and no others.
     """
-    from ronron.plan import backups as domain
+    from ronron.plan import repository as domain
     from ronron.plan.session import open_session
 
     what = " ".join(snapshots) if snapshots else "old snapshots"
@@ -179,7 +179,7 @@ def forget(loaded: LoadedSite, snapshots: tuple[str, ...], yes: bool) -> None:
 @context.with_site
 def unlock(loaded: LoadedSite) -> None:
     """Remove locks that were left in the repository by programs that are gone."""
-    from ronron.plan import backups as domain
+    from ronron.plan import repository as domain
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:
@@ -203,7 +203,7 @@ def backups(loaded: LoadedSite, app: str | None, as_json: bool) -> int:
     """
     from datetime import UTC, datetime
 
-    from ronron.plan import backups as domain
+    from ronron.plan import repository as domain
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:

@@ -41,7 +41,7 @@ def export(
       ronron backup export blog blog.tar.gz --at 2026-11-20
     """
     from ronron.backup.restic import choose, size
-    from ronron.plan import backups, exporting
+    from ronron.plan import exporting, repository
     from ronron.plan.session import open_session
 
     exporting.compression(file)
@@ -50,7 +50,7 @@ def export(
     if with_secrets:
         output.confirm(f"Write the passwords of {app} into {file}, unencrypted?", yes)
     with output.reporter() as report, open_session(loaded, report) as session:
-        snapshot = choose(backups.restic(session).snapshots(app), app, at)
+        snapshot = choose(repository.restic(session).snapshots(app), app, at)
         done = exporting.write(session, snapshot, file.absolute(), with_secrets=with_secrets)
     length = file.stat().st_size
     if as_json:

@@ -30,7 +30,7 @@ def rebuild(loaded: LoadedSite, timeout: float, as_json: bool, yes: bool) -> int
     manager, in /var/lib/ronron/rebuild.json.
     """
     from ronron.plan import rebuilding
-    from ronron.plan.backups import repository
+    from ronron.plan.repository import repository
     from ronron.plan.session import open_session
 
     with output.reporter() as report, open_session(loaded, report) as session:

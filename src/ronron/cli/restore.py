@@ -58,7 +58,7 @@ def restore(
         from ronron.backup.restic import choose
         from ronron.backup.restore import Choice
         from ronron.events import ignore
-        from ronron.plan import backups, restoring
+        from ronron.plan import repository, restoring
         from ronron.plan.session import session_over
 
         choice = Choice(
@@ -68,7 +68,7 @@ def restore(
         silent = session_over(servers, loaded, ignore)
         with output.reporter() as report:
             session = silent.reporting(report)
-            snapshot = choose(backups.restic(session).snapshots(app), app, at)
+            snapshot = choose(repository.restic(session).snapshots(app), app, at)
         when = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
         if new_name is None and app in loaded.apps:
             output.confirm(f"Replace the data of {app} by that of {when}?", yes)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ronron.catalog import mail
 from ronron.catalog.recipe import Recipe
-from ronron.catalog.render import PLATFORM, Stack
 from ronron.catalog.routing import PROXY_NETWORK, overlay_options
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
 from ronron.plan import carry, defending, fencing, gluster, pending, platform, relocating, unlocking

@@ -14,13 +14,15 @@ from ronron.backup.drilled import Drilled, record
 from ronron.backup.restic import Restic, Snapshot, choose
 from ronron.catalog import mail
 from ronron.catalog.recipe import Recipe
-from ronron.catalog.render import PLATFORM, Stack, render
+from ronron.catalog.render import render
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan.backups import hidden, protected, restic, storage
+from ronron.plan.backups import hidden, protected
 from ronron.plan.clearing import LOCK, clear, clear_app
 from ronron.plan.lock import lock
 from ronron.plan.make import recipe_of
+from ronron.plan.repository import restic, storage
 from ronron.plan.session import Session
 from ronron.plan.watching import of_servers
 from ronron.site.models import App, Site

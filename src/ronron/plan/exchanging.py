@@ -30,7 +30,7 @@ from ronron.swarm.volumes import require_mount, unuse
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from ronron.catalog.render import Volume
+    from ronron.catalog.stack import Volume
     from ronron.plan.session import Session
     from ronron.swarm.state import SwarmState
 

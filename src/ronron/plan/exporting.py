@@ -17,8 +17,8 @@ from ronron.backup.restic import Snapshot
 from ronron.catalog.recipe import Recipe
 from ronron.errors import OperatorError, RonronError
 from ronron.events import step
-from ronron.plan.backups import restic
 from ronron.plan.make import recipe_of
+from ronron.plan.repository import restic
 from ronron.plan.session import Session
 from ronron.site.models import App
 

@@ -21,11 +21,12 @@ from ronron.events import step
 from ronron.plan import absence, fencing
 from ronron.plan.absence import gone_since, moment
 from ronron.plan.apply import wait_for_answer
-from ronron.plan.backups import hidden, protected, restic, stack_of, storage
+from ronron.plan.backups import hidden, protected, stack_of
 from ronron.plan.exchanging import Exchange, stopped
 from ronron.plan.lock import lock
 from ronron.plan.model import Fence
 from ronron.plan.observe import Reality, observe
+from ronron.plan.repository import restic, storage
 from ronron.plan.session import Session
 from ronron.servers.copying.aside import Kept, aside, rename, stamp
 from ronron.swarm import state, volumes
@@ -34,7 +35,7 @@ from ronron.swarm.engines import engine_of
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from ronron.catalog.render import Volume
+    from ronron.catalog.stack import Volume
     from ronron.servers.runner import Runner
 
 

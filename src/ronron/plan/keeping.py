@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ronron.catalog.render import SHARED
+from ronron.catalog.stack import SHARED
 from ronron.events import step
 from ronron.plan.lock import lock
 from ronron.plan.observe import Reality

@@ -11,7 +11,7 @@ from ronron.plan.model import Change
 from ronron.swarm import deployed, volumes
 
 if TYPE_CHECKING:
-    from ronron.catalog.render import Stack, Volume
+    from ronron.catalog.stack import Stack, Volume
     from ronron.plan.observe import Reality
 
 _UNITS = (("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.inside import container_of, log_lines, service_names
 from ronron.plan.session import Session

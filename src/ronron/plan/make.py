@@ -8,12 +8,9 @@ from typing import Literal
 
 from ronron.catalog import access, alerting, mail
 from ronron.catalog.recipe import Catalog, Recipe, read_text
-from ronron.catalog.render import (
-    PLATFORM,
-    Stack,
-    render,
-)
+from ronron.catalog.render import render
 from ronron.catalog.routing import MTU_OPTION, PROXY_NETWORK, overlay_options
+from ronron.catalog.stack import PLATFORM, Stack
 from ronron.errors import OperatorError, Problem, SiteError
 from ronron.plan import (
     carry,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ronron.catalog.render import VOLUMES, Stack, Volume
+from ronron.catalog.stack import VOLUMES, Stack, Volume
 from ronron.servers.copying.aside import aside
 from ronron.servers.gluster import StorageChange
 from ronron.servers.provision.model import ProvisioningPlan

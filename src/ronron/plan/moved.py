@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from ronron.catalog.render import SHARED, Stack, Volume
+from ronron.catalog.stack import SHARED, Stack, Volume
 from ronron.errors import OperatorError, Problem, RonronError, SiteError
 from ronron.plan.observe import Reality
 from ronron.site.models import Site

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ronron.backup.restore import require_room
-from ronron.catalog.render import Stack, Volume
+from ronron.catalog.stack import Stack, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.plan.apply import wait_for_answer
 from ronron.plan.backups import hidden, stack_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.site.load import LoadedSite
 from ronron.site.models import App
 

@@ -18,13 +18,14 @@ from typing import Any, ClassVar
 
 from ronron.backup.restic import Snapshot, choose
 from ronron.backup.restore import Choice
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import RonronError
 from ronron.events import Event, State
 from ronron.events import Report as Told
 from ronron.plan import apply, carry, pending
-from ronron.plan.backups import APPS_AT_ONCE, Failed, hidden, restic
+from ronron.plan.backups import APPS_AT_ONCE, Failed, hidden
 from ronron.plan.lock import lock
+from ronron.plan.repository import restic
 from ronron.plan.restoring import restore_now
 from ronron.plan.session import Session, plan
 from ronron.servers.carry.manager import STATE

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import RonronError
 from ronron.plan.exchanging import stopped
 from ronron.plan.model import Change, Relocation
@@ -21,7 +21,7 @@ from ronron.swarm import deployed, stacks, state, volumes
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from ronron.catalog.render import Stack, Volume
+    from ronron.catalog.stack import Stack, Volume
     from ronron.plan.observe import Reality
     from ronron.plan.session import Session
 

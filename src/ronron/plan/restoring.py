@@ -11,8 +11,9 @@ from ronron.backup.state import dumps_of
 from ronron.errors import OperatorError, RonronError
 from ronron.plan import deploying, interrupted, pending, watching
 from ronron.plan.apply import wait_for_answer
-from ronron.plan.backups import hidden, holders, protected, restic, stack_of, storage
+from ronron.plan.backups import hidden, holders, protected, stack_of
 from ronron.plan.lock import lock
+from ronron.plan.repository import restic, storage
 from ronron.plan.session import Session
 from ronron.site import edit
 from ronron.site.load import load_site

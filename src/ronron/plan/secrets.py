@@ -8,8 +8,8 @@ from typing import Any
 
 from ronron.catalog import access, mail
 from ronron.catalog.recipe import Catalog, Recipe, Rotation, SecretRule
-from ronron.catalog.render import PLATFORM
 from ronron.catalog.routing import WEB_SERVICE
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import OperatorError, Problem, RonronError, SiteError
 from ronron.plan import platform, rotating
 from ronron.plan.apply import proxy_address

@@ -15,7 +15,7 @@ from ronron.backup import drilled
 from ronron.backup.alerts import Alert
 from ronron.backup.drilled import Drilled
 from ronron.backup.state import Watched, parse, utcnow
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.errors import RonronError, ServerError
 from ronron.plan import (
     fencing,

@@ -14,7 +14,7 @@ from ronron.backup import metrics
 from ronron.backup import state as states
 from ronron.backup.alerts import Alert, alerts
 from ronron.backup.state import PATH, State, utcnow
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 from ronron.plan.carry import HERE
 from ronron.plan.make import recipe_of
 from ronron.plan.session import Session

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ronron.catalog.render import Config, Stack
+from ronron.catalog.stack import Config, Stack
 from ronron.digest import short_digest
 from ronron.errors import RonronError
 from ronron.events import Report

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ronron.catalog.render import REGISTRY
+from ronron.catalog.stack import REGISTRY
 from ronron.servers.gluster import CERTIFICATE_NAME
 from ronron.servers.provision.model import LogAccess, RegistryAccess, StorageAccess
 from ronron.servers.shipping import HOST

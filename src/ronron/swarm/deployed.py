@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ronron.catalog.render import SHARED
+from ronron.catalog.stack import SHARED
 from ronron.swarm.state import SwarmState
 
 PINNING = ("ronron.storage", "ronron.proxy")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from ronron.catalog.render import SHARED
+from ronron.catalog.stack import SHARED
 from ronron.errors import OperatorError, ServerError
 from ronron.servers import gluster
 from ronron.servers.defend import facts as defence_facts

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
-from ronron.catalog.render import Image
+from ronron.catalog.stack import Image
 from ronron.engine.build import BUILT_LABEL, build, image_id, registry_has
 from ronron.engine.client import local_engine
 from ronron.errors import RonronError

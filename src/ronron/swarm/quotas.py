@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from ronron.catalog.render import Volume
+from ronron.catalog.stack import Volume
 from ronron.errors import OperatorError
 from ronron.servers.process import last_lines
 from ronron.servers.runner import Runner

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ronron.catalog.render import Config, Stack
 from ronron.catalog.routing import PROXY_NETWORK
+from ronron.catalog.stack import Config, Stack
 from ronron.digest import short_digest
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ronron.catalog.render import SHARED, VOLUMES, Volume
+from ronron.catalog.stack import SHARED, VOLUMES, Volume
 from ronron.errors import OperatorError, RonronError
 from ronron.events import Report, step
 from ronron.servers.copying.aside import remove_aside_command, remove_command
