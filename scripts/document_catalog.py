@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ronron.catalog.recipe import Recipe, builtin_folder, find, names
-from ronron.catalog.render import PLATFORM
+from ronron.catalog.stack import PLATFORM
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TARGET = DOCS / "catalog.md"
