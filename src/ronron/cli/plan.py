@@ -20,7 +20,7 @@ def plan(loaded: LoadedSite, exit_code: bool, as_json: bool) -> int:
     """Show what apply would change, on servers and apps, line by line. Nothing is changed.
 
     What someone changed by hand in the swarm is shown too, as drift. Ends with status 1 when a
-    server could not be looked at.
+    server, or the swarm, could not be looked at: apps that cannot be seen are not taken for new.
     """
     from ronron.cli.changes import show
     from ronron.plan.session import open_session
