@@ -154,7 +154,9 @@ def plan_one(session: Session, name: str) -> tuple[AppChange | None, Reality]:
     if manager in reality.failures:
         raise reality.failures[manager]
     if not reality.swarm.present or not reality.swarm.records.get("proxy"):
-        raise OperatorError("the platform is not deployed yet", remedy="run ronron apply first")
+        raise OperatorError(
+            f"{manager} shows no swarm that has the platform", remedy="run ronron apply first"
+        )
     return (made.apps[0] if made.apps else None), reality
 
 
