@@ -160,6 +160,26 @@ class Careless(Handler):
     def do_TRACE(self) -> None:
         self.answer(str(self.headers).encode())
 
+    def do_CONNECT(self) -> None:
+        """As if it carried the connection: what comes next is answered by the other end."""
+        self.send_response_only(200)
+        self.end_headers()
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(b"HTTP/1.0 301 Moved Permanently\r\n\r\n")
+
+
+class Polite(Handler):
+    """Shows its page whatever it is asked for."""
+
+    do_CONNECT = Handler.do_GET
+
+
+class Closing(Polite):
+    def answer(self, body: bytes) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+        self.close_connection = True
+
 
 @contextmanager
 def site(tmp_path: Path, handler: type[Handler], *, old: bool = False) -> Iterator[web.Place]:
@@ -207,16 +227,28 @@ def test_a_domain_with_every_fault(tmp_path: Path) -> None:
     assert seen.old == ("TLSv1", "TLSv1.1")
     assert seen.weak
     assert seen.methods == ("TRACE",)
+    assert seen.carries
     assert judged(seen) == {
         "certificate-untrusted": "high",
         "tls-old": "high",
         "tls-weak-cipher": "high",
         "method-allowed": "medium",
+        "open-proxy": "critical",
         "no-redirect": "medium",
         "header-missing": "medium",
         "header-tells": "low",
         "hsts-short": "low",
     }
+
+
+@pytest.mark.usefixtures("no_names")
+@pytest.mark.parametrize("handler", [Polite, Closing])
+def test_a_page_for_any_method_carries_no_connection(
+    tmp_path: Path, handler: type[Handler]
+) -> None:
+    with site(tmp_path, handler) as place:
+        seen = web.look(DOMAIN, "/", at=place, trust=None, resolver=None)
+    assert (seen.status, seen.carries) == (200, False)
 
 
 GOOD = web.Seen(

@@ -44,9 +44,10 @@ class Seen:
 
     `old` are versions of TLS that are out of use and were accepted, `weak` the cipher suite that
     was taken when no good one was offered. `refused` says why the certificate is not trusted.
-    `headers` have names in lower case. `methods` are those of METHODS that were carried out.
-    `redirect` is where plain HTTP leads. `caa` are the domain's CAA records; None where nobody
-    could be asked. `problem` says why there is no answer at all.
+    `headers` have names in lower case. `methods` are those of METHODS that were carried out,
+    `carries` is whether connections to elsewhere were. `redirect` is where plain HTTP leads. `caa`
+    are the domain's CAA records; None where nobody could be asked. `problem` says why there is no
+    answer at all.
     """
 
     domain: str
@@ -58,6 +59,7 @@ class Seen:
     expires: datetime | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
+    carries: bool = False
     redirect: str = ""
     caa: tuple[str, ...] | None = None
     problem: str = ""
@@ -105,6 +107,7 @@ def look(domain: str, path: str, *, at: Place, trust: Path | None, resolver: str
         expires=expires,
         headers=headers,
         methods=tuple(_echoed(domain, at, context, path)),
+        carries=_carries(domain, at, context),
         redirect=_redirect(domain, at),
         caa=_caa(domain, resolver),
     )
@@ -149,6 +152,10 @@ def findings(
     for method in seen.methods:
         what = f"{method} sends requests back, with their cookies"
         yield Finding("method-allowed", "medium", where, what, method, "forbid it in the app")
+    if seen.carries:
+        what = "it carries strangers' connections to elsewhere, and into the servers' own networks"
+        remedy = "forbid CONNECT in the app"
+        yield Finding("open-proxy", "critical", where, what, f"CONNECT {where}:80", remedy)
     leads = urlsplit(seen.redirect)
     if (leads.scheme, leads.hostname) != ("https", where):
         what = "plain HTTP does not lead to HTTPS"
@@ -266,6 +273,25 @@ def _echoed(domain: str, at: Place, context: ssl.SSLContext, path: str) -> Itera
             status, answer = _ask(domain, at, context, method, path, X_Mark=mark)
             if status < 300 and mark in answer[""]:
                 yield method
+
+
+def _carries(domain: str, at: Place, context: ssl.SSLContext) -> bool:
+    """Whether CONNECT leads to another end: an answer of 2xx that has no body of its own (RFC 9110,
+    9.3.6), after which that end answers a request. An app that shows its page for any method does
+    not."""
+    with (
+        suppress(OSError, http.client.HTTPException),
+        _connected(domain, at, context) as connection,
+        connection.makefile("rb") as answer,
+    ):
+        connection.sendall(f"CONNECT {domain}:80 HTTP/1.1\r\nHost: {domain}:80\r\n\r\n".encode())
+        status, headers = answer.readline(), http.client.parse_headers(answer)
+        its_own = "Content-Length" in headers or "Transfer-Encoding" in headers
+        if its_own or not status.startswith((b"HTTP/1.0 2", b"HTTP/1.1 2")):
+            return False
+        connection.sendall(f"HEAD / HTTP/1.0\r\nHost: {domain}\r\n\r\n".encode())
+        return answer.readline().startswith(b"HTTP/")
+    return False
 
 
 def _redirect(domain: str, at: Place) -> str:
