@@ -35,6 +35,9 @@ OPTIONS = {
     "network.ping-timeout": "10",
     # Two of the three copies take a write, or it fails.
     "cluster.quorum-type": "auto",
+    # Seconds until what a copy missed is looked for again: two servers that heal at once leave each
+    # other's locked files for the next time, by default after ten minutes.
+    "cluster.heal-timeout": "60",
     # Only who has the site's certificate, and all of it encrypted.
     "client.ssl": "on",
     "server.ssl": "on",
