@@ -220,15 +220,16 @@ def members(session: Session) -> Reality:
 def _with_swarm(session: Session) -> Reality:
     """What the servers are, once the first manager tells of the swarm that it has a place in: it
     takes its time after Docker has started. Raises why a server did not answer."""
-    manager = session.loaded.site.manager.name
+    site = session.loaded.site
 
     def look() -> Reality | None:
         reality = observe(session.loaded, session.servers, session.report)
         _raise(list(reality.failures.values()))
-        told = reality.swarm.present or not nodes.has_place(reality.facts[manager])
-        return reality if told else None
+        return None if nodes.is_unseen(site, reality.swarm, reality.facts) else reality
 
-    return until(look, SWARM_SECONDS, f"{manager} to manage the swarm that it belongs to", pause=1)
+    return until(
+        look, SWARM_SECONDS, f"{site.manager.name} to manage the swarm that it belongs to", pause=1
+    )
 
 
 def deploy(session: Session, change: AppChange, reality: Reality, *, seconds: float) -> Done:

@@ -85,10 +85,10 @@ def is_unseen(site: Site, swarm: state.SwarmState, facts: Mapping[str, ServerFac
     """Whether there may be a swarm that could not be seen: the first manager did not answer, or has
     a place in one and does not manage it now."""
     first = site.manager.name
-    return not swarm.present and (first not in facts or has_place(facts[first]))
+    return not swarm.present and (first not in facts or _has_place(facts[first]))
 
 
-def has_place(facts: ServerFacts) -> bool:
+def _has_place(facts: ServerFacts) -> bool:
     """Whether a server belongs to a swarm, which its Docker may not say while it starts."""
     absent = facts.swarm_state == "absent" and bool(facts.placed)
     return absent or facts.swarm_state in ("pending", "active")
