@@ -136,24 +136,22 @@ def _back_up(
         with ThreadPoolExecutor(APPS_AT_ONCE) as threads:
             sent = list(threads.map(one, chosen))
     except RonronError as error:
-        seen = beside.submit(watching.read, session.manager)
-        failed = [Failed(name, error) for name in chosen]
-        _keep(session, since, began, failed, None, looking, seen)
+        _keep(session, since, began, [Failed(name, error) for name in chosen], None, looking)
         raise
-    seen = beside.submit(watching.read, session.manager)
     listed, results = _seen(repo, sent)
-    _keep(session, since, began, results, listed, looking, seen)
+    _keep(session, since, began, results, listed, looking)
     done = [result for result in results if isinstance(result, Backed)]
     return done, [result for result in results if isinstance(result, Failed)]
 
 
-def _look(
-    session: Session, since: Mapping[str, datetime]
-) -> tuple[Mapping[str, float], Mapping[str, Rule]]:
+def _look(session: Session, since: Mapping[str, datetime]) -> tuple[State, Mapping[str, Rule]]:
     """What takes no part in backing up: old data that was replaced is deleted, clocks are compared,
-    and the recipes read for what holds for each app."""
+    and the recipes read for what holds for each app. The state is as it was before: who writes it
+    holds the lock of backups."""
     session.servers.on_each(tidy)
-    return watching.skew(session), watching.rules(session, since)
+    skew = watching.skew(session)
+    seen = watching.read(session.manager).model_copy(update={"skew": skew})
+    return seen, watching.rules(session, since)
 
 
 def _seen(
@@ -187,18 +185,15 @@ def _keep(
     began: datetime,
     results: Sequence[Backed | Failed],
     snapshots: Sequence[Snapshot] | None,
-    looking: Future[tuple[Mapping[str, float], Mapping[str, Rule]]],
-    seen: Future[State],
+    looking: Future[tuple[State, Mapping[str, Rule]]],
 ) -> None:
     """Keep on the manager what was tried, the `snapshots` that were listed after it, and what
-    `_look` has seen, beside what was `seen` before.
+    `_look` has seen.
 
     That it cannot be kept is told; it changes nothing of what was done.
     """
     try:
-        skew, rules = looking.result()
-        before = seen.result().model_copy(update={"skew": skew})
-        _write(session, since, began, results, snapshots, before, rules)
+        _write(session, since, began, results, snapshots, *looking.result())
     except RonronError as error:
         told = Event("keep what was seen", session.manager.name, detail=str(error))
         session.report(told)
